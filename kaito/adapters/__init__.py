@@ -1,0 +1,1 @@
+"""Ports made real: Kubernetes, clouds, files, and the twin's fakes."""

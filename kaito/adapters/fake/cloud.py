@@ -1,0 +1,253 @@
+"""A cloud that sells GPU machines, each with its Node: stands in for AKS agent pools."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kaito.adapters.fake.container_phases import Recorder
+from kaito.adapters.fake.latencies import Latencies
+from kaito.adapters.fake.streams import Streams
+from kaito.adapters.fake.timers import Timers
+from kaito.adapters.kube_api import NODE, AlreadyExists, KubeApi, ObjectNotFound
+from kaito.domain import labels
+from kaito.domain.catalogue import Catalogue, UnknownInstanceType
+from kaito.domain.errors import PortError, Rejected
+from kaito.domain.gpu import InstanceType
+from kaito.domain.machine import CloudMachine, CloudState, MachineOrder
+from kaito.domain.timestamps import to_rfc3339
+
+MACHINE_ORDER: Final = "machine order"
+NODE_PROVISION: Final = "node provision"
+GPU_DRIVER: Final = "GPU driver"
+MACHINE_RELEASE: Final = "machine release"
+
+ZONES: Final = 3  # as Azure's larger regions have
+# AKS keeps some of a node's memory for itself; the twin takes a round share.
+_ALLOCATABLE_SHARE: Final = 0.9
+_MAX_PODS: Final = "110"
+
+
+@dataclass(slots=True, kw_only=True)
+class MachineLife:
+    """What became of one order. Times are epoch seconds; `ready_at_s` is when its GPUs came."""
+
+    order: MachineOrder
+    instance_type: InstanceType
+    zone: str
+    ordered_at_s: float
+    state: CloudState = CloudState.CREATING
+    visible: bool = False
+    node_at_s: float | None = None
+    ready_at_s: float | None = None
+    released_at_s: float | None = None
+    phase: str = MACHINE_ORDER
+    phase_since_s: float = 0.0
+
+    @property
+    def node_name(self) -> str:
+        return f"aks-{self.order.name}-vmss000000"
+
+    @property
+    def provider_id(self) -> str:
+        return (
+            "azure:///subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/twin"
+            "/providers/Microsoft.Compute/virtualMachineScaleSets"
+            f"/aks-{self.order.name}-vmss/virtualMachines/0"
+        )
+
+    def cost_usd(self, region: str, now_s: float) -> float:
+        """On-demand price from the order to the release; 0 where the price is unknown."""
+        price = self.instance_type.price(region)
+        end_s = self.released_at_s if self.released_at_s is not None else now_s
+        hours = (end_s - self.ordered_at_s) / 3600.0
+        return price.on_demand_usd_per_hour * hours if price else 0.0
+
+
+class FakeGpuCloud:
+    """The domain's `MachineCloud`, and the state machine behind it.
+
+    Unlimited stock; refusals are injected with `refuse`. Every duration comes from the machine's
+    own stream, so that one machine's draws do not shift another's.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: KubeApi,
+        catalogue: Catalogue,
+        latencies: Latencies,
+        streams: Streams,
+        region: str,
+        now_s: Callable[[], float],
+        wake: Callable[[], None],
+        recorder: Recorder,
+    ) -> None:
+        self._api = api
+        self._catalogue = catalogue
+        self._latencies = latencies
+        self._streams = streams
+        self._region = region
+        self._now_s = now_s
+        self._wake = wake
+        self._recorder = recorder
+        self._live: dict[str, MachineLife] = {}
+        self._lives: list[MachineLife] = []
+        self._timers: Timers[str] = Timers()
+        self._refusals: list[PortError] = []
+
+    @property
+    def lives(self) -> Sequence[MachineLife]:
+        """Every machine that was ever ordered, in order of their orders."""
+        return self._lives
+
+    def refuse(self, errors: Iterable[PortError]) -> None:
+        """Answer the next orders for new machines with these errors, one each."""
+        self._refusals.extend(errors)
+
+    def launch(self, order: MachineOrder) -> None:
+        if order.name in self._live:
+            return
+        if self._refusals:
+            raise self._refusals.pop(0)
+        try:
+            instance_type = self._catalogue.instance_type(order.instance_type)
+        except UnknownInstanceType as error:
+            raise Rejected(f"VM size {order.instance_type} is not offered") from error
+        now_s = self._now_s()
+        zone = self._streams.get(f"cloud/{order.name}").randint(1, ZONES)
+        life = MachineLife(
+            order=order,
+            instance_type=instance_type,
+            zone=f"{self._region}-{zone}",
+            ordered_at_s=now_s,
+        )
+        self._live[order.name] = life
+        self._lives.append(life)
+        self._enter(life, MACHINE_ORDER, "machine_launch", now_s)
+        self._wake()
+
+    def terminate(self, cloud_name: str) -> None:
+        life = self._live.get(cloud_name)
+        if life is None or life.state is CloudState.DELETING:
+            return
+        now_s = self._now_s()
+        self._leave(life, now_s, "given back")
+        life.state = CloudState.DELETING
+        self._enter(life, MACHINE_RELEASE, "machine_release", now_s)
+        self._wake()
+
+    def list_machines(self) -> Sequence[CloudMachine]:
+        return [
+            CloudMachine(
+                name=name,
+                claim_name=life.order.claim_name,
+                owner_uid=life.order.owner.uid,
+                instance_type=life.instance_type.name,
+                zone=life.zone,
+                state=life.state,
+                provider_id=life.provider_id,
+                created_at_s=life.ordered_at_s,
+            )
+            for name, life in sorted(self._live.items())
+            if life.visible
+        ]
+
+    def step(self, now_s: float) -> float | None:
+        """Do what is due; the next time something will be."""
+        for name in self._timers.pop_due(now_s):
+            life = self._live.get(name)
+            if life is not None:
+                self._advance(life, now_s)
+        return self._timers.next_s()
+
+    def _advance(self, life: MachineLife, now_s: float) -> None:
+        ended = life.phase
+        self._leave(life, now_s, life.instance_type.name)
+        if ended == MACHINE_ORDER:
+            life.visible = True
+            self._enter(life, NODE_PROVISION, "node_provision", now_s)
+        elif ended == NODE_PROVISION:
+            life.state = CloudState.RUNNING
+            life.node_at_s = now_s
+            self._create_node(life, now_s)
+            self._enter(life, GPU_DRIVER, "gpu_driver", now_s)
+        elif ended == GPU_DRIVER:
+            life.ready_at_s = now_s
+            self._offer_gpus(life)
+        else:
+            life.released_at_s = now_s
+            del self._live[life.order.name]
+            self._delete_node(life)
+
+    def _enter(self, life: MachineLife, phase: str, latency: str, now_s: float) -> None:
+        life.phase, life.phase_since_s = phase, now_s
+        subject = f"Machine/{life.order.claim_name}"
+        self._recorder.begin(subject, phase, now_s, life.instance_type.name)
+        rng = self._streams.get(f"cloud/{life.order.name}")
+        self._timers.set(life.order.name, now_s + self._latencies.sample_s(latency, rng))
+
+    def _leave(self, life: MachineLife, now_s: float, detail: str) -> None:
+        if life.phase:
+            subject = f"Machine/{life.order.claim_name}"
+            self._recorder.phase(subject, life.phase, life.phase_since_s, now_s, detail)
+            life.phase = ""
+
+    def _create_node(self, life: MachineLife, now_s: float) -> None:
+        try:
+            self._api.create(NODE, _node(life, now_s))
+        except AlreadyExists:
+            return
+
+    def _offer_gpus(self, life: MachineLife) -> None:
+        gpus = {labels.GPU_RESOURCE: str(life.instance_type.gpu_count)}
+        patch = {"status": {"capacity": gpus, "allocatable": gpus}}
+        try:
+            self._api.patch(NODE, life.node_name, None, patch, subresource="status")
+        except ObjectNotFound:
+            return  # somebody deleted the Node object; the machine itself goes on
+
+    def _delete_node(self, life: MachineLife) -> None:
+        try:
+            self._api.delete(NODE, life.node_name)
+        except ObjectNotFound:
+            return
+
+
+def _node(life: MachineLife, now_s: float) -> dict[str, Any]:
+    instance = life.instance_type
+    memory_kib = instance.memory_bytes // 1024
+    capacity = {"cpu": str(instance.vcpus), "memory": f"{memory_kib}Ki", "pods": _MAX_PODS}
+    allocatable = capacity | {"memory": f"{int(memory_kib * _ALLOCATABLE_SHARE)}Ki"}
+    now = to_rfc3339(now_s)
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "KubeletReady",
+        "message": "kubelet is posting ready status",
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
+    own = {
+        labels.AZURE_AGENT_POOL: life.order.name,
+        labels.INSTANCE_TYPE: instance.name,
+        labels.ZONE: life.zone,
+        labels.HOSTNAME: life.node_name,
+        labels.OPERATING_SYSTEM: "linux",
+        labels.ARCHITECTURE: "amd64",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": life.node_name, "labels": dict(life.order.labels) | own},
+        "spec": {
+            "providerID": life.provider_id,
+            "taints": [
+                {
+                    "key": labels.GPU_TAINT_KEY,
+                    "value": labels.GPU_TAINT_VALUE,
+                    "effect": "NoSchedule",
+                }
+            ],
+        },
+        "status": {"capacity": capacity, "allocatable": allocatable, "conditions": [ready]},
+    }

@@ -1,0 +1,232 @@
+"""A KubeApi that lies, fails and forgets: what an operator meets on a bad day."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+from kaito.adapters.fake.selectors import label_selector
+from kaito.adapters.kube_api import (
+    EventType,
+    Gone,
+    Json,
+    KubeApi,
+    KubeObject,
+    ObjectList,
+    ObjectNotFound,
+    PatchType,
+    Propagation,
+    Resource,
+    ServerUnavailable,
+    Subscription,
+    name_of,
+    namespace_of,
+)
+
+ResultT = TypeVar("ResultT")
+Verb: TypeAlias = Literal[
+    "get", "list", "create", "replace", "replace_status", "patch", "delete", "watch"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FailBefore:
+    """The call does nothing, and the caller hears that the outcome is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailAfter:
+    """The call does its work, and the caller hears that the outcome is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleBy:
+    """A read is answered as it would have been `lag_s` seconds ago; writes are not affected."""
+
+    lag_s: float
+
+
+Fault: TypeAlias = FailBefore | FailAfter | StaleBy
+
+
+class _History:
+    """Every state that one resource's objects were ever in, since the history began."""
+
+    def __init__(self, api: KubeApi, resource: Resource, now_s: float) -> None:
+        self._api = api
+        self._resource = resource
+        self._began_s = now_s
+        self._states: dict[tuple[str, str], tuple[list[float], list[KubeObject | None]]] = {}
+        page = api.list(resource)
+        for obj in page.items:
+            self._add(obj, now_s, obj)
+        self._subscription: Subscription = api.watch(
+            resource, resource_version=page.resource_version
+        )
+
+    def follow(self, now_s: float) -> None:
+        for event in self._subscription.poll():
+            gone = event.type is EventType.DELETED
+            self._add(event.object, now_s, None if gone else event.object)
+
+    def at(self, moment_s: float) -> dict[tuple[str, str], KubeObject]:
+        moment_s = max(moment_s, self._began_s)
+        found = {}
+        for key, (times, states) in sorted(self._states.items()):
+            index = bisect_right(times, moment_s) - 1
+            state = states[index] if index >= 0 else None
+            if state is not None:
+                found[key] = state
+        return found
+
+    def _add(self, obj: KubeObject, now_s: float, state: KubeObject | None) -> None:
+        key = (namespace_of(obj), name_of(obj))
+        times, states = self._states.setdefault(key, ([], []))
+        times.append(now_s)
+        states.append(state)
+
+
+class FaultyKubeApi:
+    """Another `KubeApi`, seen through faults. `choose` names the fault of each call, or None.
+
+    Call `follow` after every change of the world, so that a stale read knows what was when; it
+    remembers only the `remembered` resources.
+    """
+
+    def __init__(
+        self,
+        inner: KubeApi,
+        *,
+        now_s: Callable[[], float],
+        choose: Callable[[Verb], Fault | None],
+        remembered: tuple[Resource, ...] = (),
+    ) -> None:
+        self._inner = inner
+        self._now_s = now_s
+        self._choose = choose
+        self._histories = {
+            resource.plural: _History(inner, resource, now_s()) for resource in remembered
+        }
+
+    def follow(self) -> None:
+        """Note what has changed, as of now."""
+        now_s = self._now_s()
+        for history in self._histories.values():
+            history.follow(now_s)
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> KubeObject:
+        fault = self._choose("get")
+        history = self._histories.get(resource.plural)
+        if isinstance(fault, StaleBy) and history is not None:
+            past = history.at(self._now_s() - fault.lag_s)
+            found = past.get((namespace or "", name))
+            if found is None:
+                raise ObjectNotFound(f'{resource.plural} "{name}" not found')
+            return found
+        return self._through(fault, lambda: self._inner.get(resource, name, namespace))
+
+    def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | str | None = None,
+        fields: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        continue_token: str = "",
+    ) -> ObjectList:
+        fault = self._choose("list")
+        history = self._histories.get(resource.plural)
+        if isinstance(fault, StaleBy) and history is not None and not fields and not limit:
+            past = history.at(self._now_s() - fault.lag_s)
+            selector = label_selector(labels)
+            items = tuple(
+                obj
+                for (within, _), obj in past.items()
+                if namespace in {None, within} and selector.matches(obj)
+            )
+            return ObjectList(items, "0")
+        return self._through(
+            fault,
+            lambda: self._inner.list(
+                resource,
+                namespace,
+                labels=labels,
+                fields=fields,
+                limit=limit,
+                continue_token=continue_token,
+            ),
+        )
+
+    def create(self, resource: Resource, body: KubeObject) -> KubeObject:
+        return self._through(self._choose("create"), lambda: self._inner.create(resource, body))
+
+    def replace(self, resource: Resource, body: KubeObject) -> KubeObject:
+        return self._through(self._choose("replace"), lambda: self._inner.replace(resource, body))
+
+    def replace_status(self, resource: Resource, body: KubeObject) -> KubeObject:
+        return self._through(
+            self._choose("replace_status"), lambda: self._inner.replace_status(resource, body)
+        )
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        patch: Json,
+        *,
+        patch_type: PatchType = "merge",
+        subresource: Literal["", "status"] = "",
+    ) -> KubeObject:
+        return self._through(
+            self._choose("patch"),
+            lambda: self._inner.patch(
+                resource, name, namespace, patch, patch_type=patch_type, subresource=subresource
+            ),
+        )
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: Propagation = "Background",
+        grace_period_s: int | None = None,
+    ) -> None:
+        self._through(
+            self._choose("delete"),
+            lambda: self._inner.delete(
+                resource,
+                name,
+                namespace,
+                uid=uid,
+                resource_version=resource_version,
+                propagation=propagation,
+                grace_period_s=grace_period_s,
+            ),
+        )
+
+    def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        wake: Callable[[], None] | None = None,
+    ) -> Subscription:
+        fault = self._choose("watch")
+        if isinstance(fault, FailBefore | FailAfter):
+            raise Gone("the watch was dropped")
+        return self._inner.watch(resource, namespace, resource_version=resource_version, wake=wake)
+
+    def _through(self, fault: Fault | None, call: Callable[[], ResultT]) -> ResultT:
+        if isinstance(fault, FailBefore):
+            raise ServerUnavailable("the connection was lost before the request was sent")
+        result = call()
+        if isinstance(fault, FailAfter):
+            raise ServerUnavailable("the connection was lost before the answer came")
+        return result

@@ -1,0 +1,67 @@
+"""What a kubelet keeps on its node: pulled images and pod addresses."""
+
+import heapq
+from dataclasses import dataclass
+from typing import Final
+
+from kaito.adapters.fake.container_phases import Phase
+from kaito.adapters.kube_api import KubeObject
+
+# Pod addresses are 10.64.0.0/10, a /24 for each node.
+_FIRST_BLOCK: Final = 64
+_BLOCKS: Final = 64
+_FIRST_HOST, _LAST_HOST = 2, 254
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """An image pull, running or over. `asked_s` to `start_s` it waited for others."""
+
+    start_s: float
+    end_s: float
+    phase: Phase
+
+
+class NodeRuntime:
+    """One node's container runtime. It loses everything with its node."""
+
+    def __init__(self, node: KubeObject, number: int) -> None:
+        self.node = node
+        self._number = number
+        self._pulls: dict[str, Pull] = {}
+        self._puller_free_s = 0.0
+        self._free_hosts = list(range(_FIRST_HOST, _LAST_HOST + 1))
+
+    def has_image(self, image: str, now_s: float) -> bool:
+        pull = self._pulls.get(image)
+        return pull is not None and pull.phase.failure is None and pull.end_s <= now_s
+
+    def running_pull(self, image: str, now_s: float) -> Pull | None:
+        """The pull of `image` that another container is waiting for."""
+        pull = self._pulls.get(image)
+        return pull if pull is not None and pull.end_s > now_s else None
+
+    def pull(self, image: str, phase: Phase, now_s: float) -> Pull:
+        """Queue a pull: a kubelet pulls one image at a time (its default, serializeImagePulls)."""
+        start_s = max(now_s, self._puller_free_s)
+        pull = Pull(start_s, start_s + phase.duration_s, phase)
+        self._puller_free_s = pull.end_s
+        self._pulls[image] = pull
+        return pull
+
+    def take_address(self) -> str:
+        """The lowest free pod address of the node."""
+        assert self._free_hosts, "a node has at most 253 pods"
+        block, third = divmod(self._number, 256)
+        return f"10.{_FIRST_BLOCK + block % _BLOCKS}.{third}.{heapq.heappop(self._free_hosts)}"
+
+    def give_back(self, address: str) -> None:
+        heapq.heappush(self._free_hosts, int(address.rpartition(".")[2]))
+
+    @property
+    def host_address(self) -> str:
+        """The node's internal IP; empty where it has none."""
+        for address in (self.node.get("status") or {}).get("addresses") or ():
+            if address.get("type") == "InternalIP":
+                return str(address["address"])
+        return ""

@@ -1,0 +1,139 @@
+"""A component's view of one kind of object: list, watch, and indexes over both."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Generic, TypeAlias, TypeVar
+
+from kaito.adapters.kube_api import (
+    EventType,
+    Gone,
+    KubeApi,
+    KubeObject,
+    Resource,
+    Subscription,
+    name_of,
+    namespace_of,
+)
+
+Key: TypeAlias = tuple[str, str]
+"""Namespace (empty for a cluster-scoped object) and name."""
+Handler: TypeAlias = Callable[[KubeObject | None, KubeObject | None], None]
+Value = TypeVar("Value", bound=Hashable)
+
+
+def key_of(obj: KubeObject) -> Key:
+    return namespace_of(obj), name_of(obj)
+
+
+class ObjectCache:
+    """Every object of one resource as of the last `refresh` or `put`, which alone change it.
+
+    Lags the API by what has not been polled. A watch that is Gone is made good by a list: the
+    differences are handled as if they had been watched. `wake` is called when a refresh is due.
+    """
+
+    def __init__(self, api: KubeApi, resource: Resource, wake: Callable[[], None]) -> None:
+        self._api = api
+        self._resource = resource
+        self._wake = wake
+        self._objects: dict[Key, KubeObject] = {}
+        self._handlers: list[Handler] = []
+        self._subscription: Subscription | None = None
+
+    def on_change(self, handler: Handler) -> None:
+        """Call `handler(before, after)` for each change; None stands for absent."""
+        self._handlers.append(handler)
+
+    def refresh(self) -> list[Key]:
+        """Apply what happened since; the changed keys, each once, in order of first change.
+
+        Raises: ServerUnavailable (what was known stays; call again).
+        """
+        changed: dict[Key, None] = {}
+        if self._subscription is not None:
+            try:
+                events = self._subscription.poll()
+            except Gone:
+                self._subscription.close()
+                self._subscription = None
+            else:
+                for event in events:
+                    if event.type is EventType.BOOKMARK:
+                        continue
+                    gone = event.type is EventType.DELETED
+                    self._apply(key_of(event.object), None if gone else event.object, changed)
+        if self._subscription is None:
+            self._relist(changed)
+        return list(changed)
+
+    def put(self, obj: KubeObject) -> None:
+        """Take over what one's own write returned, without waiting for its event."""
+        self._apply(key_of(obj), obj, {})
+
+    def get(self, key: Key) -> KubeObject | None:
+        return self._objects.get(key)
+
+    def values(self) -> Iterator[KubeObject]:
+        """Every object, in no particular order."""
+        return iter(self._objects.values())
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def _relist(self, changed: dict[Key, None]) -> None:
+        page = self._api.list(self._resource)
+        listed = {key_of(obj): obj for obj in page.items}
+        for key in [key for key in self._objects if key not in listed]:
+            self._apply(key, None, changed)
+        for key, obj in listed.items():
+            self._apply(key, obj, changed)
+        self._subscription = self._api.watch(
+            self._resource, resource_version=page.resource_version, wake=self._wake
+        )
+
+    def _apply(self, key: Key, after: KubeObject | None, changed: dict[Key, None]) -> None:
+        before = self._objects.get(key)
+        if before is after or (before is not None and after is not None and _same(before, after)):
+            return
+        if after is None:
+            del self._objects[key]
+        else:
+            self._objects[key] = after
+        changed[key] = None
+        for handler in self._handlers:
+            handler(before, after)
+
+
+class Index(Generic[Value]):
+    """Keys of a cache's objects by a value that is computed from each, such as its node's name."""
+
+    def __init__(
+        self, cache: ObjectCache, values_of: Callable[[KubeObject], Iterable[Value]]
+    ) -> None:
+        self._values_of = values_of
+        self._keys: dict[Value, set[Key]] = {}
+        for obj in cache.values():
+            self._update(None, obj)
+        cache.on_change(self._update)
+
+    def get(self, value: Value) -> list[Key]:
+        """The keys, in order."""
+        return sorted(self._keys.get(value, ()))
+
+    def _update(self, before: KubeObject | None, after: KubeObject | None) -> None:
+        old = set(self._values_of(before)) if before is not None else set()
+        new = set(self._values_of(after)) if after is not None else set()
+        for value in old - new:
+            assert before is not None, "a value that went away had an object"
+            keys = self._keys[value]
+            keys.discard(key_of(before))
+            if not keys:
+                del self._keys[value]
+        for value in new - old:
+            assert after is not None, "a new value has an object"
+            self._keys.setdefault(value, set()).add(key_of(after))
+
+
+def _same(before: KubeObject, after: KubeObject) -> bool:
+    """Whether both are one version of one object."""
+    old, new = before["metadata"], after["metadata"]
+    return bool(old["resourceVersion"] == new["resourceVersion"] and old["uid"] == new["uid"])

@@ -1,0 +1,214 @@
+"""The in-memory kube-apiserver: a `KubeApi` with the real one's semantics, minus the network."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from kaito.adapters.fake.admission import Admission
+from kaito.adapters.fake.api_errors import bad_request
+from kaito.adapters.fake.paging import PagePosition, page_position
+from kaito.adapters.fake.registry import Registry, object_key, presented
+from kaito.adapters.fake.selectors import field_selector, label_selector
+from kaito.adapters.fake.watch_log import LogWatch
+from kaito.adapters.fake.writes import INITIAL_NAMESPACES, Writes
+from kaito.adapters.kube_api import (
+    NAMESPACE,
+    RESOURCES,
+    WORKSPACE_V1ALPHA1,
+    EventType,
+    Json,
+    KubeObject,
+    ObjectList,
+    PatchType,
+    Propagation,
+    Resource,
+    ServerUnavailable,
+    WatchEvent,
+    name_of,
+    namespace_of,
+)
+
+SERVED = (*RESOURCES, WORKSPACE_V1ALPHA1)
+
+
+class ObjectStore:
+    """Every object of a cluster, and what a kube-apiserver (1.28, standard plug-ins) does to it.
+
+    Implements `KubeApi`; time and uids come from outside, so equal calls give equal bytes. Of
+    several versions of one resource the first in `resources` is the stored one, and objects are
+    handed out in the version asked for (conversion changes only `apiVersion`). Each resource keeps
+    its last `history` changes for watches and for the later pages of a list.
+
+    Setting `spec.nodeName` of an unbound pod is allowed: it stands for the binding sub-resource.
+    """
+
+    def __init__(
+        self,
+        *,
+        now_s: Callable[[], float],
+        new_uid: Callable[[], str],
+        resources: Iterable[Resource] = SERVED,
+        admission: Sequence[Admission] = (),
+        history: int = 10_000,
+    ) -> None:
+        self._registry = Registry((NAMESPACE, *resources), history)
+        self._writes = Writes(self._registry, now_s=now_s, new_uid=new_uid, admission=admission)
+        for name in INITIAL_NAMESPACES:
+            self.create(NAMESPACE, {"metadata": {"name": name}})
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """What is served, every version of it."""
+        return self._registry.resources
+
+    @property
+    def resource_version(self) -> str:
+        """The version of the newest change to anything."""
+        return str(self._registry.version)
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> KubeObject:
+        """See `KubeApi.get`."""
+        table = self._registry.table(resource)
+        key = object_key(resource, name, namespace)
+        return presented(resource, self._registry.existing(table, key))
+
+    def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | str | None = None,
+        fields: Mapping[str, str] | str | None = None,
+        limit: int | None = None,
+        continue_token: str = "",
+    ) -> ObjectList:
+        """See `KubeApi.list`; `fields` may be in text form too. Costs what it finds."""
+        table = self._registry.table(resource)
+        by_label = label_selector(labels)
+        by_field = field_selector(resource, fields)
+        namespace = (namespace or None) if resource.namespaced else None
+        version = self._registry.version
+        if continue_token:
+            position = page_position(continue_token)
+            version = position.version
+            found = table.select_as_of(
+                version,
+                (position.namespace, position.name),
+                namespace,
+                lambda obj: by_label.matches(obj) and by_field.matches(obj),
+            )
+        else:
+            found = table.select(namespace, by_label, by_field)
+        token = ""
+        if limit and len(found) > limit:
+            found = found[:limit]
+            token = PagePosition(version, namespace_of(found[-1]), name_of(found[-1])).token()
+        items = tuple(presented(resource, obj) for obj in found)
+        return ObjectList(items, str(version), token)
+
+    def create(self, resource: Resource, body: KubeObject) -> KubeObject:
+        """See `KubeApi.create`."""
+        return self._writes.create(resource, body)
+
+    def replace(self, resource: Resource, body: KubeObject) -> KubeObject:
+        """See `KubeApi.replace`. Kinds from CRDs need a `resourceVersion` in `body`."""
+        return self._writes.replace(resource, body, status=False)
+
+    def replace_status(self, resource: Resource, body: KubeObject) -> KubeObject:
+        """See `KubeApi.replace_status`."""
+        return self._writes.replace(resource, body, status=True)
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        patch: Json,
+        *,
+        patch_type: PatchType = "merge",
+        subresource: Literal["", "status"] = "",
+    ) -> KubeObject:
+        """See `KubeApi.patch`."""
+        key = object_key(resource, name, namespace)
+        return self._writes.patch(
+            resource, key, patch, patch_type=patch_type, status=subresource == "status"
+        )
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: Propagation = "Background",
+        grace_period_s: int | None = None,
+    ) -> None:
+        """See `KubeApi.delete`."""
+        self._writes.delete(
+            resource,
+            object_key(resource, name, namespace),
+            uid=uid,
+            resource_version=resource_version,
+            propagation=propagation,
+            grace_period_s=grace_period_s,
+        )
+
+    def finalize_namespace(self, name: str) -> None:
+        """Say that a terminating namespace is empty, so that it can go: the call of the namespace
+        controller, not part of `KubeApi`.
+
+        Raises: ObjectNotFound, ObjectConflict (it is not terminating).
+        """
+        self._writes.finalize_namespace(name)
+
+    def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        wake: Callable[[], None] | None = None,
+        labels: Mapping[str, str] | str | None = None,
+        fields: Mapping[str, str] | str | None = None,
+    ) -> LogWatch:
+        """See `KubeApi.watch`; with selectors, what begins or ceases to match comes and goes.
+
+        The empty version and "0" begin with an ADDED event for each object that there is.
+        Raises: InvalidObject, ServerUnavailable (a version that is not there yet).
+        """
+        table = self._registry.table(resource)
+        by_label = label_selector(labels)
+        by_field = field_selector(resource, fields)
+        namespace = (namespace or None) if resource.namespaced else None
+        narrow = namespace is not None or labels or fields
+
+        def matches(obj: KubeObject) -> bool:
+            here = namespace is None or namespace_of(obj) == namespace
+            return here and by_label.matches(obj) and by_field.matches(obj)
+
+        def present(obj: KubeObject) -> KubeObject:
+            return presented(resource, obj)
+
+        version = self._watched_version(resource_version)
+        there = table.select(namespace, by_label, by_field) if version is None else ()
+        return LogWatch(
+            table.log,
+            version=version,
+            initial=[WatchEvent(EventType.ADDED, present(obj)) for obj in there],
+            matches=matches if narrow else None,
+            present=None if resource.version == table.resource.version else present,
+            wake=wake,
+        )
+
+    def _watched_version(self, text: str) -> int | None:
+        if text in {"", "0"}:
+            return None
+        if not text.isascii() or not text.isdigit():
+            raise bad_request(f'resourceVersion: Invalid value: "{text}"')
+        if int(text) > self._registry.version:
+            current = self.resource_version
+            raise ServerUnavailable(
+                f"Too large resource version: {text}, current: {current}", code=504
+            )
+        return int(text)

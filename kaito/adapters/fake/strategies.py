@@ -1,0 +1,384 @@
+"""What is particular to each kind: defaults, what a create starts with, what may not change.
+
+A draft is the object that is about to be stored: a plain dict, its parts plain or frozen.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kaito.adapters.fake.api_errors import Problem, bad_request
+from kaito.adapters.fake.object_meta import label_problems
+from kaito.adapters.fake.pod_defaults import (
+    Fields,
+    canonical,
+    default_pod,
+    quality_of_service,
+)
+from kaito.adapters.fake.snapshots import share
+from kaito.adapters.fake.spec_defaults import (
+    default_custom,
+    default_job,
+    default_service,
+    default_stateful_set,
+)
+from kaito.adapters.kube_api import (
+    EVENT,
+    JOB,
+    NAMESPACE,
+    NODE,
+    POD,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    KubeObject,
+    Resource,
+    freeze,
+)
+
+_STATEFUL_SET_MUTABLE = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+)
+_POD_IMMUTABLE = (
+    "spec",
+    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+    " `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only"
+    " additions to existing tolerations) or `spec.terminationGracePeriodSeconds`",
+)
+
+
+def counts_generations(resource: Resource) -> bool:
+    """Whether the server keeps `metadata.generation` for this kind."""
+    return resource.is_custom or (bool(resource.group) and resource.status_subresource)
+
+
+def spec_changed(resource: Resource, draft: KubeObject, old: KubeObject) -> bool:
+    """Whether a write (that shares what is equal with `old`) is one that raises `generation`."""
+    if not resource.is_custom:
+        return draft.get("spec") is not old.get("spec")
+    ignored = {"apiVersion", "kind", "metadata"}
+    if resource.status_subresource:
+        ignored.add("status")
+    return any(draft.get(key) is not old.get(key) for key in {*draft, *old} - ignored)
+
+
+def prepare_create(resource: Resource, draft: Fields) -> list[Problem]:
+    """Complete a new object, and say what is wrong with it.
+
+    Raises: InvalidObject (400: it cannot be decoded).
+    """
+    if resource.status_subresource and _key(resource) != _key(NODE):
+        draft.pop("status", None)
+    if resource.is_custom:
+        default_custom(resource, draft)
+        return []
+    _leave_out_empty(draft)
+    if "spec" in draft:
+        draft["spec"] = canonical(draft["spec"])
+    create = _CREATE.get(_key(resource))
+    return create(draft) if create else []
+
+
+def prepare_update(resource: Resource, draft: Fields, old: KubeObject) -> list[Problem]:
+    """Complete a changed object (its status is the old one's), and say what may not change."""
+    if resource.is_custom:
+        return []
+    _leave_out_empty(draft)
+    if "spec" in old:
+        draft.setdefault("spec", {})
+    if draft.get("spec") is not old.get("spec"):
+        draft["spec"] = canonical(draft["spec"])
+        default = _DEFAULTS.get(_key(resource))
+        if default is not None:
+            default(draft["spec"])
+        draft["spec"] = share(draft["spec"], old.get("spec"))
+    update = _UPDATE.get(_key(resource))
+    return update(draft, old) if update else []
+
+
+def _leave_out_empty(draft: Fields) -> None:
+    for field in [field for field in draft if field not in {"metadata", "spec", "status"}]:
+        if draft[field] is None or (draft[field] == {} and field in {"data", "binaryData"}):
+            del draft[field]
+
+
+def _key(resource: Resource) -> tuple[str, str]:
+    return resource.group, resource.plural
+
+
+# --- create --------------------------------------------------------------------------------------
+
+
+def _create_namespace(draft: Fields) -> list[Problem]:
+    spec = draft.setdefault("spec", {})
+    finalizers = spec.setdefault("finalizers", [])
+    if "kubernetes" not in finalizers:
+        finalizers.append("kubernetes")
+    meta = draft["metadata"]
+    meta["labels"] = {**meta.get("labels", {}), "kubernetes.io/metadata.name": meta["name"]}
+    draft["status"] = {"phase": "Active"}
+    return []
+
+
+def _create_node(draft: Fields) -> list[Problem]:
+    draft.setdefault("spec", {})
+    draft["status"] = status = canonical(draft.get("status", {}))
+    if "capacity" in status:
+        status.setdefault("allocatable", dict(status["capacity"]))
+    return []
+
+
+def _create_pod(draft: Fields) -> list[Problem]:
+    spec = draft.setdefault("spec", {})
+    problems = _container_problems(spec, "spec")
+    if problems:
+        return problems
+    default_pod(spec)
+    draft["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+    return []
+
+
+def _create_stateful_set(draft: Fields) -> list[Problem]:
+    spec = draft.setdefault("spec", {})
+    default_stateful_set(spec)
+    draft["status"] = {"replicas": 0, "availableReplicas": 0}
+    problems = _template_problems(spec["template"])
+    if "selector" not in spec:
+        problems.append(Problem("spec.selector", "Required value"))
+    wanted = spec.get("selector", {}).get("matchLabels", {})
+    labels = spec["template"]["metadata"].get("labels", {})
+    if "selector" not in spec or any(labels.get(key) != wanted[key] for key in wanted):
+        problems.append(
+            Problem(
+                "spec.template.metadata.labels",
+                f"Invalid value: {dict(labels)}: `selector` does not match template `labels`",
+            )
+        )
+    if spec["template"]["spec"]["restartPolicy"] != "Always":
+        given = spec["template"]["spec"]["restartPolicy"]
+        detail = f'Unsupported value: "{given}": supported values: "Always"'
+        problems.append(Problem("spec.template.spec.restartPolicy", detail))
+    return problems
+
+
+def _create_job(draft: Fields) -> list[Problem]:
+    spec = draft.setdefault("spec", {})
+    default_job(spec)
+    meta = draft["metadata"]
+    if not spec.get("manualSelector"):
+        uid = {"batch.kubernetes.io/controller-uid": meta["uid"], "controller-uid": meta["uid"]}
+        name = {"batch.kubernetes.io/job-name": meta["name"], "job-name": meta["name"]}
+        template = spec["template"]["metadata"]
+        template["labels"] = {**template.get("labels", {}), **uid, **name}
+        meta["labels"] = {**meta.get("labels", {}), **uid, **name}
+        spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": meta["uid"]}}
+    draft["status"] = {}
+    problems = _template_problems(spec["template"])
+    if spec["template"]["spec"]["restartPolicy"] not in {"OnFailure", "Never"}:
+        detail = 'Required value: valid values: "OnFailure", "Never"'
+        problems.append(Problem("spec.template.spec.restartPolicy", detail))
+    return problems
+
+
+def _create_service(draft: Fields) -> list[Problem]:
+    spec = draft.setdefault("spec", {})
+    default_service(spec)
+    draft["status"] = {"loadBalancer": {}}
+    return _service_problems(spec)
+
+
+def _create_secret(draft: Fields) -> list[Problem]:
+    draft.setdefault("type", "Opaque")
+    _decode_secret(draft)
+    return []
+
+
+def _create_event(draft: Fields) -> list[Problem]:
+    involved = (draft.get("involvedObject") or {}).get("namespace", "")
+    home = draft["metadata"]["namespace"]
+    if involved == home or (not involved and home in {"default", "kube-system"}):
+        return []
+    detail = f'Invalid value: "{involved}": does not match event.namespace'
+    return [Problem("involvedObject.namespace", detail)]
+
+
+# --- update --------------------------------------------------------------------------------------
+
+
+def _update_namespace(draft: Fields, old: KubeObject) -> list[Problem]:
+    draft["spec"] = old["spec"]  # its finalizers change only through `finalize`
+    return []
+
+
+def _update_pod(draft: Fields, old: KubeObject) -> list[Problem]:
+    spec, before = draft.get("spec", {}), old["spec"]
+    if spec is before:
+        return []
+    kept = {key: value for key, value in before.items() if key != "tolerations"}
+    changed = {key: value for key, value in spec.items() if key != "tolerations"}
+    mutable = ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates"]
+    if not before.get("nodeName"):  # binding; the real server has a sub-resource of its own for it
+        mutable.append("nodeName")
+    for fields in (kept, changed):
+        for key in mutable:
+            fields.pop(key, None)
+        for key in ("containers", "initContainers"):
+            fields[key] = [{**one, "image": ""} for one in fields.get(key, ())]
+    tolerated = spec.get("tolerations", ())
+    if kept == changed and all(one in tolerated for one in before.get("tolerations", ())):
+        return []
+    return [Problem(*_POD_IMMUTABLE)]
+
+
+def _update_stateful_set(draft: Fields, old: KubeObject) -> list[Problem]:
+    spec, before = draft.get("spec", {}), old["spec"]
+    keys = {*spec, *before} - set(_STATEFUL_SET_MUTABLE)
+    if all(spec.get(key) == before.get(key) for key in keys):
+        return [] if spec is before else _template_problems(spec["template"])
+    names = ", ".join(f"'{name}'" for name in _STATEFUL_SET_MUTABLE[:-1])
+    return [
+        Problem(
+            "spec",
+            f"Forbidden: updates to statefulset spec for fields other than {names} and"
+            f" '{_STATEFUL_SET_MUTABLE[-1]}' are forbidden",
+        )
+    ]
+
+
+def _update_job(draft: Fields, old: KubeObject) -> list[Problem]:
+    spec, before = draft.get("spec", {}), old["spec"]
+    return [
+        Problem(f"spec.{key}", f"Invalid value: {spec.get(key)}: field is immutable")
+        for key in ("completions", "selector", "template", "completionMode")
+        if spec.get(key) != before.get(key)
+    ]
+
+
+def _update_service(draft: Fields, old: KubeObject) -> list[Problem]:
+    spec, before = draft.get("spec", {}), old["spec"]
+    if spec is before:
+        return []
+    spec = draft["spec"] = dict(spec)
+    address = before.get("clusterIP")
+    if spec["type"] == "ExternalName" or before["type"] == "ExternalName" or not address:
+        return _service_problems(spec)
+    if (spec.get("clusterIP") or address) != address:
+        detail = f'Invalid value: ["{spec["clusterIP"]}"]: may not change once set'
+        return [Problem("spec.clusterIPs[0]", detail)]
+    spec["clusterIP"] = address
+    spec["clusterIPs"] = before["clusterIPs"]
+    spec["ports"] = _same_node_ports(spec, before)
+    if not spec["ports"]:
+        del spec["ports"]
+    if spec["type"] == "ClusterIP":
+        spec.pop("externalTrafficPolicy", None)
+        spec.pop("allocateLoadBalancerNodePorts", None)
+    return _service_problems(spec)
+
+
+def _update_secret(draft: Fields, old: KubeObject) -> list[Problem]:
+    draft.setdefault("type", "Opaque")
+    _decode_secret(draft)
+    if draft["type"] == old["type"]:
+        return []
+    return [Problem("type", f'Invalid value: "{draft["type"]}": field is immutable')]
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def _template_problems(template: Mapping[str, Any]) -> list[Problem]:
+    labels = template["metadata"].get("labels", {})
+    return [
+        *label_problems(labels, "spec.template.labels"),
+        *_container_problems(template["spec"], "spec.template.spec"),
+    ]
+
+
+def _container_problems(spec: Mapping[str, Any], field: str) -> list[Problem]:
+    if not spec.get("containers"):
+        return [Problem(f"{field}.containers", "Required value")]
+    return [
+        Problem(f"{field}.{key}[{index}].{part}", "Required value")
+        for key in ("initContainers", "containers")
+        for index, container in enumerate(spec.get(key, ()))
+        for part in ("name", "image")
+        if not container.get(part)
+    ]
+
+
+def _service_problems(spec: Mapping[str, Any]) -> list[Problem]:
+    ports = spec.get("ports", ())
+    if not ports and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
+        return [Problem("spec.ports", "Required value")]
+    if len(ports) < 2:
+        return []
+    return [
+        Problem(f"spec.ports[{index}].name", "Required value")
+        for index, port in enumerate(ports)
+        if not port.get("name")
+    ]
+
+
+def _same_node_ports(spec: Mapping[str, Any], before: Mapping[str, Any]) -> list[Fields]:
+    given = {
+        (port["port"], port["protocol"]): port["nodePort"]
+        for port in before.get("ports", ())
+        if "nodePort" in port
+    }
+    ports = [dict(port) for port in spec.get("ports", ())]
+    for port in ports:
+        if spec["type"] == "ClusterIP":
+            port.pop("nodePort", None)
+        elif (port["port"], port["protocol"]) in given:
+            port.setdefault("nodePort", given[port["port"], port["protocol"]])
+    return ports
+
+
+def _decode_secret(draft: Fields) -> None:
+    """Move `stringData` into `data`, as the server does when it decodes a Secret."""
+    plain = draft.pop("stringData", None) or {}
+    data = {**(draft.get("data") or {})}
+    for key, text in data.items():
+        try:
+            base64.b64decode(text or "", validate=True)
+        except (binascii.Error, TypeError) as error:
+            raise bad_request(
+                f'Secret in version "v1" cannot be handled as a Secret: data["{key}"]: {error}'
+            ) from error
+    data.update((key, base64.b64encode(text.encode()).decode()) for key, text in plain.items())
+    if data:
+        draft["data"] = freeze(data)
+
+
+_CREATE: Mapping[tuple[str, str], Callable[[Fields], list[Problem]]] = {
+    _key(NAMESPACE): _create_namespace,
+    _key(NODE): _create_node,
+    _key(POD): _create_pod,
+    _key(STATEFUL_SET): _create_stateful_set,
+    _key(JOB): _create_job,
+    _key(SERVICE): _create_service,
+    _key(SECRET): _create_secret,
+    _key(EVENT): _create_event,
+}
+_UPDATE: Mapping[tuple[str, str], Callable[[Fields, KubeObject], list[Problem]]] = {
+    _key(NAMESPACE): _update_namespace,
+    _key(POD): _update_pod,
+    _key(STATEFUL_SET): _update_stateful_set,
+    _key(JOB): _update_job,
+    _key(SERVICE): _update_service,
+    _key(SECRET): _update_secret,
+}
+_DEFAULTS: Mapping[tuple[str, str], Callable[[Fields], None]] = {
+    _key(POD): default_pod,
+    _key(STATEFUL_SET): default_stateful_set,
+    _key(JOB): default_job,
+    _key(SERVICE): default_service,
+}

@@ -1,0 +1,264 @@
+"""presets/: data files, read into the domain's catalogue.
+
+Folder            one file is           key that other files refer to
+models/           one model             name
+gpus/             one GPU               name
+instance_types/   one cloud's machines  gpu: the name of a GPU
+engines/          one engine image      name and version
+
+Every file says where its figures come from (`source`). Unknown keys are errors.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from kaito.domain.catalogue import Catalogue
+from kaito.domain.engine import Engine, EngineName
+from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.gpu import Gpu, InstanceType, Price
+from kaito.domain.model import Attention, ModelProfile, TuningSupport
+from kaito.domain.names import did_you_mean
+from kaito.domain.parsing import problems_of
+from kaito.domain.quantity import parse_bytes
+from kaito.domain.workspace import TuningMethod
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster
+
+
+def _bytes(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError('must be a quantity in quotes, such as "80Gi"')
+    return parse_bytes(value)
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Capability = tuple[int, int]
+Source = Annotated[str, Field(min_length=1, description="Where the figures come from.")]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _AttentionEntry(_Entry):
+    heads: Positive
+    kv_heads: Positive
+    head_dim: Positive
+    sliding_window: Positive | None = None
+    kv_lora_rank: Positive | None = None
+    qk_rope_head_dim: Positive | None = None
+
+
+class _TuningEntry(_Entry):
+    methods: Annotated[tuple[TuningMethod, ...], Field(min_length=1)]
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)]
+    disk: Bytes
+
+    def to_domain(self) -> TuningSupport:
+        return TuningSupport(
+            methods=self.methods, target_modules=self.target_modules, disk_bytes=self.disk
+        )
+
+
+class _ModelEntry(_Entry):
+    source: Source
+    name: str
+    hf_id: str
+    revision: str | None = None
+    license: str
+    architecture: str
+    layers: Positive
+    hidden_size: Positive
+    intermediate_size: Positive
+    attention: _AttentionEntry
+    vocab_size: Positive
+    tied_embeddings: bool
+    token_limit: Positive
+    weights: Bytes
+    dtype: str
+    quantization: str | None = None
+    disk: Bytes
+    runtimes: Annotated[tuple[EngineName, ...], Field(min_length=1)]
+    requires_auth: bool = False
+    aliases: tuple[str, ...] = ()
+    tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
+    chat_template: str | None = None
+    tuning: _TuningEntry | None = None
+
+    def to_domain(self) -> ModelProfile:
+        plain = self.model_dump(exclude={"attention", "tuning", "weights", "disk"})
+        return ModelProfile(
+            **plain,
+            attention=Attention(**self.attention.model_dump()),
+            weight_bytes=self.weights,
+            disk_bytes=self.disk,
+            tuning=self.tuning.to_domain() if self.tuning else None,
+        )
+
+
+class _GpuEntry(_Entry):
+    source: Source
+    name: str
+    vendor: str
+    memory: Bytes
+    reported_memory: Bytes | None = None
+    prior: bool = False
+    compute_capability: Capability | None = None
+    memory_bandwidth_bytes_per_s: Positive
+    fp16_flops: Annotated[float, Field(gt=0)]
+
+    def to_domain(self) -> Gpu:
+        plain = self.model_dump(exclude={"memory", "reported_memory"})
+        return Gpu(**plain, memory_bytes=self.memory, reported_bytes=self.reported_memory)
+
+
+class _EngineEntry(_Entry):
+    source: Source
+    name: EngineName
+    version: str
+    image: str
+    min_compute_capability: Capability
+    max_compute_capability: Capability | None = None
+
+    def to_domain(self) -> Engine:
+        return Engine(**self.model_dump())
+
+
+class _PriceEntry(_Entry):
+    on_demand: Annotated[float, Field(gt=0, description="US dollars per hour.")]
+    spot: Annotated[float, Field(gt=0, description="US dollars per hour.")] | None = None
+
+
+class _InstanceTypeEntry(_Entry):
+    name: str
+    gpu: Annotated[str, Field(description="Name of a GPU in gpus/.")]
+    gpu_count: Positive
+    nvme: bool
+    vcpus: Positive
+    memory: Bytes
+    legacy: bool = False
+    caveats: tuple[str, ...] = ()
+    prices: dict[str, _PriceEntry] = Field(default_factory=dict)
+
+    def to_domain(self, gpu: Gpu, *, cloud: str, source: str) -> InstanceType:
+        prices = {
+            region: Price(on_demand_usd_per_hour=price.on_demand, spot_usd_per_hour=price.spot)
+            for region, price in self.prices.items()
+        }
+        plain = self.model_dump(exclude={"gpu", "memory", "prices"})
+        return InstanceType(
+            **plain, gpu=gpu, memory_bytes=self.memory, prices=prices, cloud=cloud, source=source
+        )
+
+
+class _CloudEntry(_Entry):
+    source: Source
+    cloud: str
+    instance_types: Annotated[tuple[_InstanceTypeEntry, ...], Field(min_length=1)]
+
+
+_E = TypeVar("_E", bound=_Entry)
+_T = TypeVar("_T")
+
+
+def default_directory() -> Path:
+    """presets/ inside the wheel, or beside the package in a checkout (editable install)."""
+    package = Path(str(resources.files("kaito")))
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
+
+
+def load_catalogue(directory: Path | None = None) -> Catalogue:
+    """Everything below `directory` (None: what kaito was installed with), sorted by name.
+
+    Raises: InvalidInput that lists every problem of every file, each with file, key and value.
+    """
+    root = directory or default_directory()
+    problems: list[Problem] = []
+    models = _converted(_entries(root, "models", _ModelEntry, problems), problems)
+    gpus = _converted(_entries(root, "gpus", _GpuEntry, problems), problems)
+    engines = _converted(_entries(root, "engines", _EngineEntry, problems), problems)
+    clouds = _entries(root, "instance_types", _CloudEntry, problems)
+    instance_types = _instance_types(clouds, {gpu.name: gpu for gpu in gpus}, problems)
+    if problems:
+        raise InvalidInput(problems)
+    return Catalogue(
+        models=tuple(sorted(models, key=lambda one: one.name)),
+        gpus=tuple(sorted(gpus, key=lambda one: one.name)),
+        instance_types=tuple(sorted(instance_types, key=lambda one: one.name)),
+        engines=tuple(sorted(engines, key=lambda one: (one.name, one.version))),
+    )
+
+
+def _entries(
+    root: Path, folder: str, schema: type[_E], problems: list[Problem]
+) -> list[tuple[str, _E]]:
+    """The valid files of one folder with their paths below `root`; adds the others' problems."""
+    files = sorted((root / folder).glob("*.yaml"))
+    if not files:
+        problems.append(
+            Problem(
+                field=folder,
+                message=f"no *.yaml file in {root / folder}",
+                remedy="Give the directory that holds models/, gpus/, instance_types/, engines/",
+            )
+        )
+    found: list[tuple[str, _E]] = []
+    for path in files:
+        name = f"{folder}/{path.name}"
+        try:
+            document = yaml.load(path.read_bytes(), Loader=_Loader)  # a safe loader either way
+            found.append((name, schema.model_validate(document)))
+        except yaml.YAMLError as error:
+            problems.append(Problem(field=name, message=f"is not YAML: {error}"))
+        except ValidationError as error:
+            problems += [_located(name, problem) for problem in problems_of(error, schema)]
+    return found
+
+
+def _converted(entries: Iterable[tuple[str, Any]], problems: list[Problem]) -> list[Any]:
+    """The domain's values; adds a problem for each that contradicts itself."""
+    values = []
+    for name, entry in entries:
+        try:
+            values.append(entry.to_domain())
+        except ValueError as error:
+            problems.append(Problem(field=name, message=str(error)))
+    return values
+
+
+def _instance_types(
+    clouds: Iterable[tuple[str, _CloudEntry]],
+    gpus: Mapping[str, Gpu],
+    problems: list[Problem],
+) -> list[InstanceType]:
+    found: list[InstanceType] = []
+    for file_name, cloud in clouds:
+        for index, entry in enumerate(cloud.instance_types):
+            gpu = gpus.get(entry.gpu)
+            if gpu is None:
+                problems.append(
+                    Problem(
+                        field=f"{file_name}: instance_types[{index}].gpu",
+                        message=f"{entry.name} has the unknown GPU {entry.gpu!r}",
+                        remedy=did_you_mean(entry.gpu, gpus),
+                    )
+                )
+                continue
+            found.append(entry.to_domain(gpu, cloud=cloud.cloud, source=cloud.source))
+    return found
+
+
+def _located(file_name: str, problem: Problem) -> Problem:
+    return Problem(
+        field=f"{file_name}: {problem.field}" if problem.field else file_name,
+        message=problem.message,
+        remedy=problem.remedy,
+    )

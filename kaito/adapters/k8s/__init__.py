@@ -1,0 +1,1 @@
+"""The domain's cluster port over a Kubernetes API."""

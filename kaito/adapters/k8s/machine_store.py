@@ -1,0 +1,123 @@
+"""The domain's `MachineStore` over a Kubernetes API: machines are NodeClaims."""
+
+from collections.abc import Sequence
+
+from kaito.adapters.k8s import event_recorder, node_claims
+from kaito.adapters.k8s.errors import as_port_errors
+from kaito.adapters.k8s.workspace_store import delete_claim
+from kaito.adapters.kube_api import (
+    NODE,
+    NODE_CLAIM,
+    WORKSPACE,
+    KubeApi,
+    ObjectNotFound,
+)
+from kaito.domain import labels
+from kaito.domain.errors import NotFound
+from kaito.domain.machine import Machine, NodeView
+from kaito.domain.plan import Note, WriteMachine
+from kaito.domain.ports import Clock
+
+
+class KubeMachineStore:
+    """Machines' records and Nodes, through the Kubernetes API.
+
+    `live` is asked where a cached answer could buy a machine for nobody; it may be `api` itself.
+    """
+
+    def __init__(self, api: KubeApi, clock: Clock, *, live: KubeApi) -> None:
+        self._api = api
+        self._clock = clock
+        self._live = live
+
+    def read_machine(self, claim_name: str) -> Machine | None:
+        with as_port_errors():
+            try:
+                claim = self._api.get(NODE_CLAIM, claim_name)
+            except ObjectNotFound:
+                return None
+        return node_claims.to_machine(claim)
+
+    def list_machines(self) -> Sequence[Machine]:
+        with as_port_errors():
+            claims = self._api.list(NODE_CLAIM).items
+        return [machine for claim in claims if (machine := node_claims.to_machine(claim))]
+
+    def workspace_exists(self, namespace: str, name: str, uid: str) -> bool:
+        with as_port_errors():
+            try:
+                stored = self._live.get(WORKSPACE, name, namespace)
+            except ObjectNotFound:
+                return False
+        return bool(stored["metadata"]["uid"] == uid)
+
+    def node_of(self, machine: Machine, provider_id: str) -> NodeView | None:
+        owned = {
+            labels.WORKSPACE_UID: machine.spec.owner.uid,
+            labels.SLOT: str(machine.spec.slot),
+        }
+        with as_port_errors():
+            nodes = self._api.list(NODE, labels=owned).items
+        views = map(node_claims.to_node_view, nodes)
+        return next((node for node in views if node.provider_id == provider_id), None)
+
+    def write_machine(self, machine: Machine, record: WriteMachine) -> Machine:
+        """Two writes, each at the version before it: the status, which is the fence, then the
+        attempt's annotations when they change."""
+        body = {
+            "apiVersion": NODE_CLAIM.api_version,
+            "kind": NODE_CLAIM.kind,
+            "metadata": {
+                "name": machine.claim_name,
+                "uid": machine.uid,
+                "resourceVersion": machine.version,
+            },
+            "status": node_claims.status_of(record),
+        }
+        with as_port_errors():
+            claim = self._api.replace_status(NODE_CLAIM, body)
+            if record.attempt != machine.attempt:
+                patch = {
+                    "metadata": {
+                        "annotations": node_claims.attempt_annotations(record.attempt),
+                        "resourceVersion": claim["metadata"]["resourceVersion"],
+                    }
+                }
+                claim = self._api.patch(NODE_CLAIM, machine.claim_name, None, patch)
+        stored = node_claims.to_machine(claim)
+        if stored is None:
+            raise NotFound(f"NodeClaim {machine.claim_name} lost kaito's labels")
+        return stored
+
+    def label_node(self, node_name: str, added: Sequence[tuple[str, str]]) -> None:
+        with as_port_errors():
+            self._api.patch(NODE, node_name, None, {"metadata": {"labels": dict(added)}})
+
+    def remove_machine_finalizer(self, machine: Machine) -> None:
+        with as_port_errors():
+            try:
+                claim = self._api.get(NODE_CLAIM, machine.claim_name)
+                present = claim["metadata"].get("finalizers") or ()
+                if claim["metadata"]["uid"] != machine.uid:
+                    return
+                left = [found for found in present if found != labels.MACHINE_FINALIZER]
+                patch = {"metadata": {"finalizers": left, "resourceVersion": machine.version}}
+                self._api.patch(NODE_CLAIM, machine.claim_name, None, patch)
+            except ObjectNotFound:
+                return
+
+    def delete_record(self, claim_name: str, uid: str) -> None:
+        delete_claim(self._api, claim_name, uid)
+
+    def note_machine(self, machine: Machine, note: Note) -> None:
+        about = {
+            "apiVersion": NODE_CLAIM.api_version,
+            "kind": NODE_CLAIM.kind,
+            "metadata": {
+                "name": machine.claim_name,
+                "uid": machine.uid,
+                "resourceVersion": machine.version,
+            },
+        }
+        with as_port_errors():
+            event_recorder.record(self._api, about, note, now_s=self._clock.now_s())

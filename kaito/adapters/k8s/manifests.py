@@ -1,0 +1,305 @@
+"""A workload as Kubernetes objects: StatefulSet or Job, Services, ConfigMap.
+
+Names, ports, labels, tolerations, probes and volumes are those of KAITO v0.12 (pkg/workspace/
+manifests/manifests.go, pkg/workspace/inference/preset_inferences.go, pkg/workspace/tuning/
+preset_tuning.go), so that what selects, scrapes or mounts them keeps working. The order of
+everything is fixed. Commands are exec forms; what stands in a manifest never reaches a shell.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final
+
+import yaml
+
+from kaito.adapters.k8s import pod_scripts, tuning_pod
+from kaito.adapters.k8s.plain import plain
+from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
+from kaito.domain import labels
+from kaito.domain.names import digest
+from kaito.domain.workload import AdapterMount, Workload, WorkloadKind
+from kaito.domain.workload_plan import (
+    ADAPTERS_DIR,
+    CONFIG_DIR,
+    TRAINING_CONFIG_KEY,
+    WEIGHTS_DIR,
+)
+
+PORT: Final = 5000
+PROBE_PERIOD_S: Final = 10
+_MANAGED_BY: Final = {"app.kubernetes.io/managed-by": "kaito"}
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One object as it should be. `body` holds only the fields that kaito sets."""
+
+    resource: Resource
+    body: Mapping[str, Any]
+
+
+def render(workload: Workload) -> tuple[Desired, ...]:
+    """The workload's objects, what others need first: config, services, then the pods' owner."""
+    objects = []
+    if workload.training_config is not None:
+        objects.append(Desired(CONFIG_MAP, _training_config_map(workload)))
+    if workload.kind is WorkloadKind.INFERENCE:
+        objects.append(Desired(SERVICE, _service(workload)))
+        objects.append(Desired(SERVICE, _headless_service(workload)))
+        objects.append(Desired(STATEFUL_SET, _stateful_set(workload)))
+    else:
+        objects.append(Desired(JOB, _job(workload)))
+    return tuple(objects)
+
+
+def main_resource(kind: WorkloadKind) -> Resource:
+    """The kind of object that owns the pods."""
+    return STATEFUL_SET if kind is WorkloadKind.INFERENCE else JOB
+
+
+def selector_labels(workload: Workload) -> dict[str, str]:
+    """What the pods of one workload have and no other pod has."""
+    return {
+        labels.WORKSPACE: workload.owner.name,
+        labels.WORKSPACE_NAMESPACE: workload.owner.namespace,
+    }
+
+
+def training_config_name(workload: Workload) -> str:
+    """The ConfigMap that kaito makes for a tuning job that names none."""
+    return f"{workload.name}-training-config"
+
+
+def _metadata(workload: Workload, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": workload.owner.namespace,
+        "labels": selector_labels(workload) | _MANAGED_BY,
+        "ownerReferences": [
+            {
+                "apiVersion": workload.owner_api_version,
+                "kind": "Workspace",
+                "name": workload.owner.name,
+                "uid": workload.owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def _training_config_map(workload: Workload) -> dict[str, Any]:
+    text = yaml.safe_dump(plain(workload.training_config), sort_keys=False)
+    return {
+        "apiVersion": CONFIG_MAP.api_version,
+        "kind": CONFIG_MAP.kind,
+        "metadata": _metadata(workload, training_config_name(workload)),
+        "data": {TRAINING_CONFIG_KEY: text},
+    }
+
+
+def _service(workload: Workload) -> dict[str, Any]:
+    selector = selector_labels(workload)
+    if workload.replicas > 1 and "--distributed-executor-backend=ray" in workload.arguments:
+        # Only the leader of a multi-node group answers requests.
+        selector["statefulset.kubernetes.io/pod-name"] = f"{workload.name}-0"
+    return {
+        "apiVersion": SERVICE.api_version,
+        "kind": SERVICE.kind,
+        "metadata": _metadata(workload, workload.name),
+        "spec": {
+            "type": "LoadBalancer" if workload.load_balancer else "ClusterIP",
+            "selector": selector,
+            "ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def _headless_service(workload: Workload) -> dict[str, Any]:
+    return {
+        "apiVersion": SERVICE.api_version,
+        "kind": SERVICE.kind,
+        "metadata": _metadata(workload, headless_name(workload)),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": selector_labels(workload),
+            "ports": [{"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def headless_name(workload: Workload) -> str:
+    return f"{workload.name}-headless"
+
+
+def _stateful_set(workload: Workload) -> dict[str, Any]:
+    template = {"metadata": _pod_metadata(workload), "spec": _inference_pod(workload)}
+    return {
+        "apiVersion": STATEFUL_SET.api_version,
+        "kind": STATEFUL_SET.kind,
+        "metadata": _with_hash(_metadata(workload, workload.name), template),
+        "spec": {
+            "replicas": workload.replicas,
+            "podManagementPolicy": "Parallel",
+            "serviceName": headless_name(workload),
+            "selector": {"matchLabels": selector_labels(workload)},
+            "template": template,
+        },
+    }
+
+
+def _job(workload: Workload) -> dict[str, Any]:
+    pod = _shared_pod_spec(workload)
+    pod |= tuning_pod.spec(workload, config_volume_name(workload))
+    template = {"metadata": _pod_metadata(workload), "spec": pod}
+    return {
+        "apiVersion": JOB.api_version,
+        "kind": JOB.kind,
+        "metadata": _with_hash(_metadata(workload, workload.name), template),
+        "spec": {
+            "parallelism": 1,
+            "completions": 1,
+            "backoffLimit": 6,
+            "template": template,
+        },
+    }
+
+
+def config_volume_name(workload: Workload) -> str:
+    """The ConfigMap to mount: the user's, or the one that kaito makes; empty for none."""
+    if workload.config_map:
+        return workload.config_map
+    return training_config_name(workload) if workload.training_config is not None else ""
+
+
+def _pod_metadata(workload: Workload) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"labels": selector_labels(workload) | _MANAGED_BY}
+    content = workload.config_hash
+    if workload.training_config is not None:
+        content = digest(json.dumps(plain(workload.training_config), sort_keys=True))[:16]
+    if content:
+        metadata["annotations"] = {labels.CONFIG_HASH: content}
+    return metadata
+
+
+def _with_hash(metadata: dict[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata with the hash of the whole pod template: a removed field counts as a change too."""
+    text = json.dumps(template, sort_keys=True, separators=(",", ":"))
+    return metadata | {"annotations": {labels.TEMPLATE_HASH: digest(text)[:16]}}
+
+
+def _inference_pod(workload: Workload) -> dict[str, Any]:
+    volumes = [
+        {"name": "dshm", "emptyDir": {"medium": "Memory"}},
+        {"name": "model-weights-volume", "emptyDir": {}},
+    ]
+    mounts = [
+        {"name": "dshm", "mountPath": "/dev/shm"},
+        {"name": "model-weights-volume", "mountPath": WEIGHTS_DIR},
+    ]
+    if workload.config_map:
+        volumes.append({"name": "config-volume", "configMap": {"name": workload.config_map}})
+        mounts.append({"name": "config-volume", "mountPath": CONFIG_DIR})
+    if any(adapter.image for adapter in workload.adapters):
+        volumes.append({"name": "adapter-volume", "emptyDir": {}})
+        mounts.append({"name": "adapter-volume", "mountPath": ADAPTERS_DIR})
+    pullers = []
+    for adapter in workload.adapters:
+        if adapter.image:
+            pullers.append(_puller(adapter))
+            volumes += _pull_secret_volumes(adapter)
+        else:
+            name = f"adapter-{adapter.name}"
+            volumes.append({"name": name, **plain(adapter.volume_source)})
+            mounts.append({"name": name, "mountPath": f"{ADAPTERS_DIR}/{adapter.name}"})
+    main = {
+        "name": workload.name,
+        "image": workload.image,
+        "command": list(workload.command),
+        "args": list(workload.arguments),
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "env": _environment(workload),
+        "resources": _gpu_resources(workload.gpus),
+        "startupProbe": _probe(failures=ceil(workload.startup_limit_s / PROBE_PERIOD_S)),
+        "livenessProbe": _probe(failures=3),
+        "readinessProbe": _probe(failures=3, delay_s=30),
+        "volumeMounts": mounts,
+    }
+    pod = _shared_pod_spec(workload) | {"containers": [main], "volumes": volumes}
+    if pullers:
+        pod["initContainers"] = pullers
+    return pod
+
+
+def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
+    wanted = dict(workload.node_labels) | {
+        labels.WORKSPACE: workload.owner.name,
+        labels.WORKSPACE_NAMESPACE: workload.owner.namespace,
+    }
+    expressions = [
+        {"key": key, "operator": "In", "values": [wanted[key]]} for key in sorted(wanted)
+    ]
+    required = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
+    return {
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
+        "tolerations": [
+            {"key": labels.GPU_RESOURCE, "operator": "Exists"},
+            {
+                "key": labels.GPU_TAINT_KEY,
+                "operator": "Equal",
+                "value": labels.GPU_TAINT_VALUE,
+                "effect": "NoSchedule",
+            },
+        ],
+    }
+
+
+def _environment(workload: Workload) -> list[dict[str, Any]]:
+    variables: list[dict[str, Any]] = [
+        {"name": name, "value": value} for name, value in workload.environment
+    ]
+    # The engine reads an adapter's strength from the variable named like the adapter.
+    variables += [
+        {"name": adapter.name, "value": adapter.strength} for adapter in workload.adapters
+    ]
+    if workload.access_secret:
+        reference = {"name": workload.access_secret, "key": "HF_TOKEN", "optional": True}
+        variables.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    return variables
+
+
+def _gpu_resources(gpus: int) -> dict[str, Any]:
+    amount = {labels.GPU_RESOURCE: str(gpus)}
+    return {"requests": amount, "limits": dict(amount)}
+
+
+def _probe(*, failures: int, delay_s: int = 0) -> dict[str, Any]:
+    probe: dict[str, Any] = {
+        "httpGet": {"path": "/health", "port": PORT},
+        "periodSeconds": PROBE_PERIOD_S,
+        "failureThreshold": failures,
+    }
+    if delay_s:
+        probe["initialDelaySeconds"] = delay_s
+    return probe
+
+
+def _puller(adapter: AdapterMount) -> dict[str, Any]:
+    mounts = [{"name": "adapter-volume", "mountPath": ADAPTERS_DIR}]
+    mounts += [
+        {"name": f"pull-secret-{secret}", "mountPath": f"{pod_scripts.PULL_SECRETS_DIR}/{secret}"}
+        for secret in adapter.pull_secrets
+    ]
+    target = f"{ADAPTERS_DIR}/{adapter.name}"
+    puller = pod_scripts.puller(f"puller-{adapter.name}", adapter.image, target)
+    return puller | {"volumeMounts": mounts}
+
+
+def _pull_secret_volumes(adapter: AdapterMount) -> list[dict[str, Any]]:
+    return [
+        {"name": f"pull-secret-{secret}", "secret": {"secretName": secret}}
+        for secret in adapter.pull_secrets
+    ]

@@ -1,0 +1,153 @@
+"""A machine's record as a NodeClaim (karpenter.sh/v1), and Nodes as the domain sees them.
+
+The content follows KAITO v0.12 (pkg/utils/nodeclaim/nodeclaim.go:134-262), so that its
+gpu-provisioner or Karpenter understand it. NodeClaims are cluster-scoped and cannot be owned by a
+namespaced Workspace: labels say whose they are, and the Workspace's finalizer releases them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kaito.adapters.k8s import conditions_json
+from kaito.adapters.kube_api import NODE_CLAIM, KubeObject, annotations_of, is_true, labels_of
+from kaito.domain import labels
+from kaito.domain.machine import Attempt, Machine, MachineSpec, NodeView, Owner
+from kaito.domain.plan import WriteMachine
+from kaito.domain.quantity import GIB
+from kaito.domain.timestamps import from_rfc3339, to_rfc3339
+
+_NODE_CLASS: Final = {"group": "kaito.sh", "kind": "KaitoNodeClass", "name": "default"}
+
+
+def to_node_claim(spec: MachineSpec) -> dict[str, Any]:
+    """The NodeClaim that records `spec`."""
+    instance_type = [spec.instance_type]
+    annotations = {labels.DO_NOT_DISRUPT: "true"}
+    if spec.image_family:
+        annotations[labels.NODE_IMAGE_FAMILY] = spec.image_family
+    return {
+        "apiVersion": NODE_CLAIM.api_version,
+        "kind": NODE_CLAIM.kind,
+        "metadata": {
+            "name": spec.name,
+            "labels": dict(sorted(spec.labels.items())),
+            "annotations": annotations,
+            "finalizers": [labels.MACHINE_FINALIZER],
+        },
+        "spec": {
+            "nodeClassRef": dict(_NODE_CLASS),
+            "requirements": [
+                _requirement(labels.NODE_POOL, [labels.NODE_POOL_KAITO]),
+                _requirement(labels.INSTANCE_TYPE, instance_type),
+                _requirement(labels.OPERATING_SYSTEM, ["linux"]),
+                _requirement(labels.AZURE_SKU_NAME, instance_type),
+            ],
+            "resources": {
+                "requests": {
+                    "storage": f"{-(-spec.disk_bytes // GIB)}Gi",
+                    labels.GPU_RESOURCE: str(spec.gpus),
+                }
+            },
+            "taints": [
+                {
+                    "key": labels.GPU_TAINT_KEY,
+                    "value": labels.GPU_TAINT_VALUE,
+                    "effect": "NoSchedule",
+                }
+            ],
+        },
+    }
+
+
+def to_machine(claim: KubeObject) -> Machine | None:
+    """The record that a NodeClaim holds, or None when it is not one of kaito's."""
+    metadata, found = claim["metadata"], labels_of(claim)
+    uid = found.get(labels.WORKSPACE_UID)
+    slot = found.get(labels.SLOT, "")
+    if not uid or not slot.isdigit():
+        return None
+    requests = claim["spec"].get("resources", {}).get("requests", {})
+    status = claim.get("status") or {}
+    spec = MachineSpec(
+        owner=Owner(
+            uid=uid,
+            namespace=found.get(labels.WORKSPACE_NAMESPACE, ""),
+            name=found.get(labels.WORKSPACE, ""),
+        ),
+        slot=int(slot),
+        instance_type=_required(claim, labels.INSTANCE_TYPE),
+        gpus=int(requests.get(labels.GPU_RESOURCE, "1")),
+        disk_bytes=int(requests.get("storage", "0Gi").removesuffix("Gi")) * GIB,
+        labels=found,
+        image_family=annotations_of(claim).get(labels.NODE_IMAGE_FAMILY, ""),
+    )
+    return Machine(
+        spec=spec,
+        claim_name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        generation=metadata.get("generation", 0),
+        created_at_s=from_rfc3339(metadata["creationTimestamp"]),
+        deleting="deletionTimestamp" in metadata,
+        has_finalizer=labels.MACHINE_FINALIZER in (metadata.get("finalizers") or ()),
+        attempt=_attempt(annotations_of(claim)),
+        conditions=conditions_json.from_json(status),
+        provider_id=status.get("providerID", ""),
+        node_name=status.get("nodeName", ""),
+    )
+
+
+def attempt_annotations(attempt: Attempt) -> dict[str, str | None]:
+    """The annotations that record an attempt; None removes one (JSON merge patch)."""
+    started, earliest = attempt.started_at_s, attempt.not_before_s
+    return {
+        labels.ATTEMPT: str(attempt.number),
+        labels.ATTEMPT_INSTANCE_TYPE: attempt.instance_type or None,
+        labels.ATTEMPT_STARTED_AT: to_rfc3339(started) if started is not None else None,
+        labels.ATTEMPT_NOT_BEFORE: to_rfc3339(earliest) if earliest else None,
+    }
+
+
+def status_of(record: WriteMachine) -> dict[str, Any]:
+    """The NodeClaim's status; empty names are left out."""
+    status: dict[str, Any] = {"conditions": conditions_json.to_json(record.conditions)}
+    if record.provider_id:
+        status["providerID"] = record.provider_id
+    if record.node_name:
+        status["nodeName"] = record.node_name
+    return status
+
+
+def to_node_view(node: KubeObject) -> NodeView:
+    """A Node as the domain sees it."""
+    allocatable: Mapping[str, str] = (node.get("status") or {}).get("allocatable") or {}
+    return NodeView(
+        name=node["metadata"]["name"],
+        provider_id=(node.get("spec") or {}).get("providerID", ""),
+        ready=is_true(node, "Ready"),
+        gpus=int(allocatable.get(labels.GPU_RESOURCE, "0")),
+        labels=labels_of(node),
+        deleting="deletionTimestamp" in node["metadata"],
+    )
+
+
+def _requirement(key: str, values: list[str]) -> dict[str, Any]:
+    return {"key": key, "operator": "In", "values": values}
+
+
+def _required(claim: KubeObject, key: str) -> str:
+    for requirement in claim["spec"].get("requirements") or ():
+        if requirement["key"] == key and requirement.get("values"):
+            return str(requirement["values"][0])
+    return ""
+
+
+def _attempt(annotations: Mapping[str, str]) -> Attempt:
+    started = annotations.get(labels.ATTEMPT_STARTED_AT)
+    earliest = annotations.get(labels.ATTEMPT_NOT_BEFORE)
+    return Attempt(
+        number=int(annotations.get(labels.ATTEMPT, "0")),
+        instance_type=annotations.get(labels.ATTEMPT_INSTANCE_TYPE, ""),
+        started_at_s=from_rfc3339(started) if started else None,
+        not_before_s=from_rfc3339(earliest) if earliest else 0.0,
+    )

@@ -1,0 +1,89 @@
+"""Helper containers around the engine: fixed scripts, whose values arrive as arguments.
+
+A script is a constant. Whatever comes from a manifest is a positional parameter, always quoted,
+so that it stays one word whatever characters it has.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+SKOPEO_IMAGE: Final = "mcr.microsoft.com/aks/skopeo:1.14.4-6"  # as KAITO v0.12 uses it
+ORAS_IMAGE: Final = "mcr.microsoft.com/oss/v2/oras-project/oras:v1.2.3"
+CURL_IMAGE: Final = "docker.io/curlimages/curl:8.11.1"
+
+PULL_SECRETS_DIR: Final = "/etc/kaito/pull-secrets"
+PUSH_SECRET_DIR: Final = "/etc/kaito/push-secret"
+
+# $1 image, $2 directory: the files under /data of the image end up in the directory.
+_PULL: Final = f"""\
+set -eu
+work=$(mktemp -d)
+copied=""
+for auth in {PULL_SECRETS_DIR}/*/.dockerconfigjson /dev/null; do
+  [ -e "$auth" ] || continue
+  if [ "$auth" = /dev/null ]; then
+    skopeo copy --retry-times 3 "docker://$1" "dir:$work/image" && copied=yes && break
+  else
+    skopeo copy --retry-times 3 --authfile "$auth" "docker://$1" "dir:$work/image" \\
+      && copied=yes && break
+  fi
+done
+[ -n "$copied" ] || {{ echo "cannot pull $1" >&2; exit 1; }}
+mkdir -p "$work/root" "$2"
+layers=$(tr -d '\\n ' < "$work/image/manifest.json" | sed 's/.*"layers":\\[//' \\
+  | grep -o 'sha256:[0-9a-f]*' | cut -d: -f2)
+for layer in $layers; do tar -xf "$work/image/$layer" -C "$work/root"; done
+[ -d "$work/root/data" ] || {{ echo "image $1 has no /data" >&2; exit 1; }}
+cp -R "$work/root/data/." "$2/"
+rm -rf "$work"
+"""
+
+# $1 directory, then URLs: each is saved under the name at the end of its path.
+_DOWNLOAD: Final = """\
+set -eu
+directory=$1
+shift
+mkdir -p "$directory"
+for url in "$@"; do
+  name=$(basename "${url%%[?#]*}")
+  curl --fail --location --retry 3 --retry-delay 2 --silent --show-error \\
+    --proto =http,https --output "$directory/$name" -- "$url"
+done
+"""
+
+# $1 image, $2 results directory, $3 model: waits for the job's mark, then pushes the adapter.
+_PUSH: Final = f"""\
+set -eu
+until [ -f "$2/fine_tuning_completed.txt" ]; do sleep 5; done
+mkdir -p "$2/push/data"
+cp "$2/adapter_config.json" "$2/adapter_model.safetensors" "$2/push/data/"
+cd "$2/push"
+tar -czf data.tar.gz data
+oras push --registry-config {PUSH_SECRET_DIR}/config.json \\
+  --annotation "sh.kaito.model.name=$3" "$1" \\
+  data.tar.gz:application/vnd.oci.image.layer.v1.tar+gzip
+"""
+
+
+def puller(name: str, image: str, directory: str) -> dict[str, Any]:
+    """A container that copies /data of `image` into `directory`."""
+    return _script(name, SKOPEO_IMAGE, _PULL, [image, directory])
+
+
+def downloader(name: str, urls: Sequence[str], directory: str) -> dict[str, Any]:
+    """A container that saves each URL as a file in `directory`."""
+    return _script(name, CURL_IMAGE, _DOWNLOAD, [directory, *urls])
+
+
+def pusher(name: str, image: str, results_dir: str, model: str) -> dict[str, Any]:
+    """A container that pushes the trained adapter once the job has finished."""
+    return _script(name, ORAS_IMAGE, _PUSH, [image, results_dir, model])
+
+
+def _script(name: str, image: str, script: str, arguments: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": image,
+        "command": ["/bin/sh", "-c", script, name],
+        "args": list(arguments),
+    }

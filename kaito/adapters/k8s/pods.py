@@ -1,0 +1,84 @@
+"""Pods as the domain sees them, with one reason for not being ready.
+
+The reasons and their order are KAITO v0.12's (pkg/workspace/controllers/workspace_controller.go:
+897-915): what is most certainly wrong comes first.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from kaito.adapters.kube_api import KubeObject, condition_of, is_true
+from kaito.domain.cluster_view import PodView
+
+_IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
+_START_REASONS: Final = frozenset(
+    {"CreateContainerError", "CreateContainerConfigError", "RunContainerError", "StartError"}
+)
+_CONTAINER_REASONS: Final = (
+    "ImagePullError",
+    "ContainerOOMKilled",
+    "ContainerCrashLoopBackOff",
+    "ContainerStartError",
+)
+
+
+def to_pod_view(pod: KubeObject) -> PodView:
+    """The pod; `reason` is empty while it is merely on its way."""
+    status: Mapping[str, Any] = pod.get("status") or {}
+    reason, message = _trouble(pod, status)
+    return PodView(
+        name=pod["metadata"]["name"],
+        node_name=(pod.get("spec") or {}).get("nodeName", ""),
+        phase=status.get("phase", "Pending"),
+        ready=is_true(pod, "Ready"),
+        deleting="deletionTimestamp" in pod["metadata"],
+        reason=reason,
+        message=message,
+        restarts=sum(found.get("restartCount", 0) for found in _containers(status)),
+    )
+
+
+def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()
+
+
+def _trouble(pod: KubeObject, status: Mapping[str, Any]) -> tuple[str, str]:
+    found = [_container_trouble(container) for container in _containers(status)]
+    for reason in _CONTAINER_REASONS:
+        for trouble in found:
+            if trouble[0] == reason:
+                return trouble
+    if status.get("reason") == "Evicted":
+        return "PodEvicted", status.get("message", "")
+    scheduled = condition_of(pod, "PodScheduled")
+    if scheduled is not None and scheduled.get("reason") == "Unschedulable":
+        return "Unschedulable", scheduled.get("message", "")
+    return "", ""
+
+
+def _container_trouble(container: Mapping[str, Any]) -> tuple[str, str]:
+    reason, message = _waiting(container)
+    if reason in _IMAGE_REASONS:
+        return "ImagePullError", message or reason
+    for state in (container.get("state") or {}, container.get("lastState") or {}):
+        if (state.get("terminated") or {}).get("reason") == "OOMKilled":
+            return "ContainerOOMKilled", f"container {container['name']} ran out of memory"
+    if reason == "CrashLoopBackOff":
+        return "ContainerCrashLoopBackOff", _crash(container, message)
+    if reason in _START_REASONS:
+        return "ContainerStartError", message or reason
+    return "", ""
+
+
+def _waiting(found: Mapping[str, Any]) -> tuple[str, str]:
+    state = (found.get("state") or {}).get("waiting") or {}
+    return state.get("reason", ""), state.get("message", "")
+
+
+def _crash(found: Mapping[str, Any], message: str) -> str:
+    ended = (found.get("lastState") or {}).get("terminated") or {}
+    if not ended:
+        return message
+    detail = ended.get("message") or ended.get("reason") or ""
+    return f"container {found['name']} exited with {ended.get('exitCode')}: {detail}"

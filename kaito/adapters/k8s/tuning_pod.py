@@ -1,0 +1,92 @@
+"""The pod of a tuning job: data in, the trainer, and the result pushed out."""
+
+from typing import Any
+
+from kaito.adapters.k8s import pod_scripts
+from kaito.adapters.k8s.plain import plain
+from kaito.domain import labels
+from kaito.domain.workload import TuningData, Workload
+from kaito.domain.workload_plan import CONFIG_DIR, DATA_DIR, WEIGHTS_DIR
+
+
+def spec(workload: Workload, config_map: str) -> dict[str, Any]:
+    """Containers, init containers and volumes of the Job's pod. `config_map` may be empty."""
+    data = workload.tuning
+    assert data is not None, "a tuning workload has tuning data"
+    volumes: list[dict[str, Any]] = [
+        {"name": "dshm", "emptyDir": {"medium": "Memory"}},
+        {"name": "model-weights-volume", "emptyDir": {}},
+        _volume("data-volume", data.input_volume),
+        _volume("results-volume", data.output_volume),
+    ]
+    mounts: list[dict[str, Any]] = [
+        {"name": "dshm", "mountPath": "/dev/shm"},
+        {"name": "model-weights-volume", "mountPath": WEIGHTS_DIR},
+        {"name": "data-volume", "mountPath": DATA_DIR},
+        {"name": "results-volume", "mountPath": data.results_dir},
+    ]
+    if config_map:
+        volumes.append({"name": "config-volume", "configMap": {"name": config_map}})
+        mounts.append({"name": "config-volume", "mountPath": CONFIG_DIR})
+    containers = [_trainer(workload, mounts)]
+    pod: dict[str, Any] = {"restartPolicy": "Never", "containers": containers}
+    loaders = _loaders(data)
+    if loaders:
+        pod["initContainers"] = loaders
+    volumes += [
+        {"name": f"pull-secret-{secret}", "secret": {"secretName": secret}}
+        for secret in data.input_pull_secrets
+    ]
+    if data.output_image:
+        containers.append(_pusher(workload, data))
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        volumes.append(
+            {"name": "push-secret", "secret": {"secretName": data.push_secret, "items": items}}
+        )
+    pod["volumes"] = volumes
+    return pod
+
+
+def _volume(name: str, source: Any) -> dict[str, Any]:
+    return {"name": name, **plain(source)} if source else {"name": name, "emptyDir": {}}
+
+
+def _trainer(workload: Workload, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    amount = {labels.GPU_RESOURCE: str(workload.gpus)}
+    return {
+        "name": workload.name,
+        "image": workload.image,
+        "command": list(workload.command),
+        "args": list(workload.arguments),
+        "env": [{"name": name, "value": value} for name, value in workload.environment],
+        "resources": {"requests": amount, "limits": dict(amount)},
+        "volumeMounts": mounts,
+    }
+
+
+def _loaders(data: TuningData) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [{"name": "data-volume", "mountPath": DATA_DIR}]
+    if data.urls:
+        loader = pod_scripts.downloader("data-downloader", data.urls, DATA_DIR)
+        return [loader | {"volumeMounts": mounts}]
+    if data.input_image:
+        mounts += [
+            {
+                "name": f"pull-secret-{secret}",
+                "mountPath": f"{pod_scripts.PULL_SECRETS_DIR}/{secret}",
+            }
+            for secret in data.input_pull_secrets
+        ]
+        loader = pod_scripts.puller("data-puller", data.input_image, DATA_DIR)
+        return [loader | {"volumeMounts": mounts}]
+    return []
+
+
+def _pusher(workload: Workload, data: TuningData) -> dict[str, Any]:
+    container = pod_scripts.pusher("pusher", data.output_image, data.results_dir, workload.model)
+    return container | {
+        "volumeMounts": [
+            {"name": "results-volume", "mountPath": data.results_dir},
+            {"name": "push-secret", "mountPath": pod_scripts.PUSH_SECRET_DIR, "readOnly": True},
+        ]
+    }

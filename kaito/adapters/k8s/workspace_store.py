@@ -1,0 +1,334 @@
+"""The domain's `WorkspaceStore` over a Kubernetes API."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import yaml
+
+from kaito.adapters.k8s import event_recorder, manifests, node_claims, workspaces
+from kaito.adapters.k8s.comparison import differences
+from kaito.adapters.k8s.errors import as_port_errors
+from kaito.adapters.k8s.manifests import Desired
+from kaito.adapters.k8s.pods import to_pod_view
+from kaito.adapters.kube_api import (
+    CONFIG_MAP,
+    JOB,
+    NODE,
+    NODE_CLAIM,
+    POD,
+    STATEFUL_SET,
+    WORKSPACE,
+    AlreadyExists,
+    KubeApi,
+    KubeObject,
+    ObjectConflict,
+    ObjectNotFound,
+    Resource,
+    is_true,
+    thaw,
+)
+from kaito.domain import labels
+from kaito.domain.cluster_view import (
+    ClusterView,
+    ConfigView,
+    WorkloadState,
+    WorkloadView,
+    WorkspaceView,
+)
+from kaito.domain.errors import Rejected
+from kaito.domain.machine import MachineSpec
+from kaito.domain.names import digest
+from kaito.domain.plan import Note
+from kaito.domain.ports import Clock
+from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import Workload
+from kaito.domain.workload_plan import INFERENCE_CONFIG_KEY, TRAINING_CONFIG_KEY
+from kaito.domain.workspace import Workspace
+
+# What a StatefulSet cannot change in place; a Job cannot change any of its template.
+_STATEFUL_SET_FIXED: Final = ("spec.serviceName", "spec.podManagementPolicy", "spec.selector")
+_JOB_FIXED: Final = ("spec.template", "spec.completions", "spec.selector")
+
+
+class KubeWorkspaceStore:
+    """Workspaces and what belongs to them, through the Kubernetes API."""
+
+    def __init__(self, api: KubeApi, clock: Clock) -> None:
+        self._api = api
+        self._clock = clock
+
+    def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
+        with as_port_errors():
+            try:
+                stored = self._api.get(WORKSPACE, name, namespace)
+            except ObjectNotFound:
+                return None
+        return workspaces.to_view(stored)
+
+    def observe(self, workspace: Workspace) -> ClusterView:
+        owned = {labels.WORKSPACE_UID: workspace.uid}
+        pods = {
+            labels.WORKSPACE: workspace.name,
+            labels.WORKSPACE_NAMESPACE: workspace.namespace,
+        }
+        with as_port_errors():
+            claims = self._api.list(NODE_CLAIM, labels=owned).items
+            nodes = self._api.list(NODE, labels=owned).items
+            found_pods = self._api.list(POD, workspace.namespace, labels=pods).items
+            workloads = [
+                live
+                for resource in (STATEFUL_SET, JOB)
+                if (live := self._find(resource, workspace.name, workspace.namespace))
+                and _is_owned(live, workspace.uid)
+            ]
+        machines = [machine for claim in claims if (machine := node_claims.to_machine(claim))]
+        return ClusterView(
+            machines=tuple(machines),
+            nodes=tuple(node_claims.to_node_view(node) for node in nodes),
+            pods=tuple(to_pod_view(pod) for pod in found_pods),
+            config=self._config(workspace),
+            has_workload=any("deletionTimestamp" not in live["metadata"] for live in workloads),
+        )
+
+    def compare(self, workload: Workload) -> WorkloadView:
+        desired = manifests.render(workload)
+        changed: list[str] = []
+        taken = ""
+        main: KubeObject | None = None
+        with as_port_errors():
+            for want in desired:
+                live = self._find_desired(want)
+                if live is None:
+                    changed.append(_address(want))
+                    continue
+                if not _is_owned(live, workload.owner.uid):
+                    taken = _address(want)
+                    continue
+                if want is desired[-1]:
+                    main = live
+                paths = differences(want.body, live)
+                changed += [f"{_address(want)} {path}" for path in paths]
+        return _workload_view(desired[-1], main, changed, taken)
+
+    def add_finalizer(self, view: WorkspaceView) -> WorkspaceView:
+        finalizers = [*view.workspace.metadata.finalizers, labels.WORKSPACE_FINALIZER]
+        return self._patch_finalizers(view, finalizers)
+
+    def remove_finalizer(self, view: WorkspaceView) -> None:
+        present = view.workspace.metadata.finalizers
+        if labels.WORKSPACE_FINALIZER not in present:
+            return
+        left = [found for found in present if found != labels.WORKSPACE_FINALIZER]
+        with as_port_errors():
+            try:
+                self._patch(view, {"metadata": {"finalizers": left}})
+            except ObjectNotFound:
+                return
+
+    def write_status(self, view: WorkspaceView, status: WorkspaceStatus) -> WorkspaceView:
+        metadata = view.workspace.metadata
+        body = {
+            "apiVersion": WORKSPACE.api_version,
+            "kind": WORKSPACE.kind,
+            "metadata": {
+                "name": metadata.name,
+                "namespace": metadata.namespace,
+                "uid": metadata.uid,
+                "resourceVersion": view.version,
+            },
+            "status": workspaces.status_to_json(status),
+        }
+        with as_port_errors():
+            stored = self._api.replace_status(WORKSPACE, body)
+        return workspaces.to_view(stored)
+
+    def apply_workload(self, workload: Workload, *, replace: bool) -> None:
+        desired = manifests.render(workload)
+        with as_port_errors():
+            for want in desired:
+                live = self._find_desired(want)
+                if live is None:
+                    self._create(want)
+                    continue
+                if not _is_owned(live, workload.owner.uid):
+                    raise Rejected(
+                        f"{_address(want)} exists and does not belong to Workspace "
+                        f"{workload.owner.name}: delete or rename it"
+                    )
+                if not differences(want.body, live):
+                    continue
+                if replace and want is desired[-1]:
+                    self._delete(want.resource, live, "Foreground")
+                else:
+                    self._api.replace(want.resource, _overlaid(live, want.body))
+
+    def delete_workload(self, workspace: Workspace) -> None:
+        with as_port_errors():
+            for resource in (STATEFUL_SET, JOB):
+                live = self._find(resource, workspace.name, workspace.namespace)
+                if live is not None and _is_owned(live, workspace.uid):
+                    self._delete(resource, live, "Background")
+
+    def create_machine(self, spec: MachineSpec) -> None:
+        with as_port_errors():
+            try:
+                self._api.create(NODE_CLAIM, node_claims.to_node_claim(spec))
+            except AlreadyExists:
+                return
+
+    def delete_machine(self, claim_name: str, uid: str) -> None:
+        delete_claim(self._api, claim_name, uid)
+
+    def note(self, view: WorkspaceView, note: Note) -> None:
+        workspace = view.workspace
+        about = {
+            "apiVersion": WORKSPACE.api_version,
+            "kind": WORKSPACE.kind,
+            "metadata": {
+                "name": workspace.name,
+                "namespace": workspace.namespace,
+                "uid": workspace.uid,
+                "resourceVersion": view.version,
+            },
+        }
+        with as_port_errors():
+            event_recorder.record(self._api, about, note, now_s=self._clock.now_s())
+
+    def _find(self, resource: Resource, name: str, namespace: str) -> KubeObject | None:
+        try:
+            return self._api.get(resource, name, namespace)
+        except ObjectNotFound:
+            return None
+
+    def _find_desired(self, want: Desired) -> KubeObject | None:
+        metadata = want.body["metadata"]
+        return self._find(want.resource, metadata["name"], metadata["namespace"])
+
+    def _create(self, want: Desired) -> None:
+        try:
+            self._api.create(want.resource, want.body)
+        except AlreadyExists:
+            return  # a read that lagged; the next plan compares it
+
+    def _delete(self, resource: Resource, live: KubeObject, propagation: Any) -> None:
+        metadata = live["metadata"]
+        try:
+            self._api.delete(
+                resource,
+                metadata["name"],
+                metadata["namespace"],
+                uid=metadata["uid"],
+                propagation=propagation,
+            )
+        except (ObjectNotFound, ObjectConflict):
+            return  # gone, or another one under its name
+
+    def _patch(self, view: WorkspaceView, patch: dict[str, Any]) -> KubeObject:
+        """Merge-patch the Workspace at the version that was read."""
+        metadata = view.workspace.metadata
+        patch["metadata"] = {**patch.get("metadata", {}), "resourceVersion": view.version}
+        return self._api.patch(WORKSPACE, metadata.name, metadata.namespace, patch)
+
+    def _patch_finalizers(self, view: WorkspaceView, finalizers: list[str]) -> WorkspaceView:
+        with as_port_errors():
+            stored = self._patch(view, {"metadata": {"finalizers": finalizers}})
+        return workspaces.to_view(stored)
+
+    def _config(self, workspace: Workspace) -> ConfigView | None:
+        if workspace.inference is not None:
+            name, key = workspace.inference.config, INFERENCE_CONFIG_KEY
+        elif workspace.tuning is not None:
+            name, key = workspace.tuning.config, TRAINING_CONFIG_KEY
+        else:
+            return None
+        if not name:
+            return None
+        with as_port_errors():
+            stored = self._find(CONFIG_MAP, name, workspace.namespace)
+        return to_config_view(name, key, stored)
+
+
+def to_config_view(name: str, key: str, stored: KubeObject | None) -> ConfigView:
+    """The part of a ConfigMap that the engine reads, parsed."""
+    if stored is None:
+        return ConfigView(name=name, missing=True, problem=f"ConfigMap {name!r} does not exist")
+    data: Mapping[str, str] = stored.get("data") or {}
+    if key not in data:
+        return ConfigView(name=name, problem=f"ConfigMap {name!r} has no key {key!r}")
+    content_hash = digest(json.dumps({key: data[key]}))[:16]
+    try:
+        values = yaml.safe_load(data[key])
+    except yaml.YAMLError as error:
+        at = getattr(error, "problem_mark", None)
+        where = f" at line {at.line + 1}" if at else ""
+        problem = f"ConfigMap {name!r}: {key} is not YAML{where}"
+        return ConfigView(name=name, content_hash=content_hash, problem=problem)
+    if not isinstance(values, Mapping | None):
+        problem = f"ConfigMap {name!r}: {key} must be a mapping"
+        return ConfigView(name=name, content_hash=content_hash, problem=problem)
+    return ConfigView(name=name, content_hash=content_hash, values=values or {})
+
+
+def delete_claim(api: KubeApi, claim_name: str, uid: str) -> None:
+    """Ask for a machine's release; gone, released or another `uid` is success."""
+    with as_port_errors():
+        try:
+            api.delete(NODE_CLAIM, claim_name, uid=uid)
+        except (ObjectNotFound, ObjectConflict):
+            return
+
+
+def _is_owned(live: KubeObject, uid: str) -> bool:
+    references = live["metadata"].get("ownerReferences") or ()
+    return any(reference["uid"] == uid for reference in references)
+
+
+def _address(want: Desired) -> str:
+    return f"{want.resource.kind}/{want.body['metadata']['name']}"
+
+
+def _overlaid(live: Any, wanted: Any, path: str = "") -> Any:
+    """`live` with what `wanted` sets; a pod template and lists are replaced whole."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping) and path != "spec.template":
+        merged = thaw(live)
+        for key, value in wanted.items():
+            at = f"{path}.{key}" if path else str(key)
+            merged[key] = _overlaid(live.get(key), value, at)
+        return merged
+    return thaw(wanted)
+
+
+def _workload_view(
+    want: Desired, live: KubeObject | None, changed: list[str], taken: str
+) -> WorkloadView:
+    if live is None:
+        return WorkloadView(state=WorkloadState.MISSING, taken=taken)
+    if "deletionTimestamp" in live["metadata"]:
+        return WorkloadView(state=WorkloadState.DELETING, taken=taken)
+    address = _address(want)
+    fixed = _JOB_FIXED if want.resource is JOB else _STATEFUL_SET_FIXED
+    must_replace = any(
+        path.startswith(f"{address} {prefix}") for path in changed for prefix in fixed
+    )
+    status = live.get("status") or {}
+    replicas = live["spec"].get("replicas", 1)
+    return WorkloadView(
+        state=WorkloadState.DIFFERENT if changed else WorkloadState.SAME,
+        differences=tuple(changed),
+        must_replace=must_replace,
+        taken=taken,
+        settled=status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
+        and status.get("replicas", 0) == replicas
+        and status.get("updatedReplicas", 0) == replicas,
+        ready_replicas=status.get("readyReplicas", 0),
+        active=status.get("active", 0) > 0,
+        succeeded=is_true(live, "Complete"),
+        failed=is_true(live, "Failed"),
+        message=_failure(live),
+    )
+
+
+def _failure(live: KubeObject) -> str:
+    conditions = (live.get("status") or {}).get("conditions") or ()
+    return next((found.get("message", "") for found in conditions if found["type"] == "Failed"), "")

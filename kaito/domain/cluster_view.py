@@ -1,0 +1,85 @@
+"""What the planners see of the cluster: plain values, read once per plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from kaito.domain.machine import Machine, NodeView
+from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceView:
+    """A Workspace as read: parsed, with its status and the version it was read at."""
+
+    workspace: Workspace
+    status: WorkspaceStatus
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """A pod of the workload. `reason` and `message` explain why it is not ready."""
+
+    name: str
+    node_name: str
+    phase: str
+    ready: bool
+    deleting: bool
+    reason: str = ""
+    message: str = ""
+    restarts: int = 0
+
+
+class WorkloadState(StrEnum):
+    """How the live workload compares with the wanted one."""
+
+    MISSING = "missing"
+    DIFFERENT = "different"
+    SAME = "same"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadView:
+    """The StatefulSet or Job as read, compared with the wanted one.
+
+    `differences` are the paths that differ. `settled` means that the controller has seen the
+    latest spec and every replica runs it. `taken` names an object that is somebody else's and
+    stands where one of ours should.
+    """
+
+    state: WorkloadState
+    differences: tuple[str, ...] = ()
+    must_replace: bool = False
+    taken: str = ""
+    settled: bool = False
+    ready_replicas: int = 0
+    active: bool = False
+    succeeded: bool = False
+    failed: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigView:
+    """The ConfigMap that a Workspace names, parsed. `problem` says why it cannot be used."""
+
+    name: str
+    content_hash: str = ""
+    values: Mapping[str, Any] | None = None
+    missing: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterView:
+    """Everything that belongs to one Workspace, except the workload (see `WorkloadView`)."""
+
+    machines: tuple[Machine, ...] = ()
+    nodes: tuple[NodeView, ...] = ()
+    pods: tuple[PodView, ...] = ()
+    config: ConfigView | None = None
+    has_workload: bool = False

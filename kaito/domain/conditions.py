@@ -1,0 +1,53 @@
+"""Kubernetes conditions as values, and the rule for their transition times."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+Truth: TypeAlias = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One aspect of an object's state. `since_s` is when `status` last changed (epoch seconds)."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+    observed_generation: int = 0
+    since_s: float = 0.0
+
+    @property
+    def is_true(self) -> bool:
+        return self.status == "True"
+
+
+def find(conditions: Iterable[Condition], condition_type: str) -> Condition | None:
+    """The condition of that type, if there is one."""
+    return next((found for found in conditions if found.type == condition_type), None)
+
+
+def is_true(conditions: Iterable[Condition], condition_type: str) -> bool:
+    found = find(conditions, condition_type)
+    return found is not None and found.is_true
+
+
+def merge(
+    old: Sequence[Condition], new: Sequence[Condition], *, now_s: float
+) -> tuple[Condition, ...]:
+    """`new` laid over `old`, in old's order, what is new at the end.
+
+    A condition whose status did not change keeps its transition time, so that writing the same
+    state twice writes nothing.
+    """
+    seen_s = float(int(now_s))  # the API keeps whole seconds
+    fresh = {condition.type: condition for condition in new}
+    assert len(fresh) == len(new), "one condition of each type"
+    merged = []
+    for before in old:
+        after = fresh.pop(before.type, before)
+        kept = before.since_s if after.status == before.status else seen_s
+        merged.append(replace(after, since_s=kept))
+    merged += [replace(condition, since_s=seen_s) for condition in fresh.values()]
+    return tuple(merged)

@@ -1,0 +1,54 @@
+"""From a Workspace alone to what is wanted: the fit and the workload, or why there is none."""
+
+from dataclasses import dataclass
+
+from kaito.domain.catalogue import Catalogue
+from kaito.domain.cluster_view import ConfigView
+from kaito.domain.engine import NoEngine
+from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.fit import DoesNotFit
+from kaito.domain.sizing import Sizing, size
+from kaito.domain.validation import broken_rules, fit_problems
+from kaito.domain.workload import Workload
+from kaito.domain.workload_plan import plan_workload
+from kaito.domain.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How the model fits, and the workload that follows from it."""
+
+    sizing: Sizing
+    workload: Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why nothing can be planned for this Workspace until a human changes something."""
+
+    reason: str
+    problems: tuple[Problem, ...]
+
+    @property
+    def message(self) -> str:
+        return "; ".join(str(problem) for problem in self.problems)
+
+
+def decide(
+    workspace: Workspace, catalogue: Catalogue, config: ConfigView | None
+) -> Wanted | Refusal:
+    """What the Workspace asks for. `config` is the ConfigMap it names, None if it names none."""
+    problems = broken_rules(workspace, catalogue)
+    if problems:
+        return Refusal(reason="InvalidSpec", problems=tuple(problems))
+    if config is not None and config.problem:
+        reason = "ConfigMapNotFound" if config.missing else "ConfigMapInvalid"
+        mode = "inference" if workspace.inference else "tuning"
+        problem = Problem(field=f"{mode}.config", message=config.problem)
+        return Refusal(reason=reason, problems=(problem,))
+    try:
+        sizing = size(workspace, catalogue, config.values if config else None)
+    except (DoesNotFit, NoEngine, InvalidInput) as error:
+        reason = "ModelDoesNotFit" if isinstance(error, DoesNotFit) else "InvalidSpec"
+        return Refusal(reason=reason, problems=fit_problems(workspace, catalogue, error))
+    return Wanted(sizing=sizing, workload=plan_workload(workspace, sizing, config))

@@ -1,0 +1,322 @@
+"""How a model is laid out on an instance type, how long a context fits, and why not otherwise."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from kaito.domain.candidate import (
+    Candidate,
+    DoesNotFit,
+    Layout,
+    budget_text,
+    context_text,
+    layout_text,
+    longest_within,
+    refusal,
+)
+from kaito.domain.engine import Engine, EngineChoice, NoEngine, choose_engine
+from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.gpu import InstanceType
+from kaito.domain.memory import (
+    KV_BLOCK_TOKENS,
+    PRIORS,
+    TUNING_LORA_RANK,
+    TUNING_SEQUENCE_TOKENS,
+    MemoryBreakdown,
+    budget_bytes,
+    inference_memory,
+    kv_bytes_per_token,
+    tuning_memory,
+)
+from kaito.domain.model import EngineName, ModelProfile
+from kaito.domain.workspace import TuningMethod
+
+__all__ = ["DoesNotFit", "FitPlan", "fit_inference", "fit_tuning", "what_would_fit"]
+
+DEFAULT_CONTEXT_TOKENS: Final = 2048
+"""Least context to plan for when none is asked; a model of a shorter limit gets its limit.
+Source: kaito-project/kaito@056b8280b pkg/workspace/estimator/nodesestimator/estimator.go."""
+
+DEFAULT_NODE_LIMIT: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitPlan:
+    """A layout that fits. Bytes are per GPU, on the fullest one.
+
+    `pipeline_parallel` counts stages: over nodes with vLLM, over the GPUs of the one node with
+    transformers. `max_model_len` is the context asked for, or the longest that fits; for tuning it
+    is the longest sequence that fits. `memory` is with one sequence of that context (tuning: of the
+    sequence asked for), `kv_cache_tokens` what one replica caches in all, and `headroom_bytes` what
+    is left of the engine's budget.
+    """
+
+    instance_type: str
+    engine: Engine
+    dtype: str
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    nodes: int = 1
+    max_model_len: int
+    kv_cache_tokens: int = 0
+    memory: MemoryBreakdown
+    headroom_bytes: int
+    explanation: tuple[str, ...]
+
+    @property
+    def max_concurrency(self) -> int:
+        """Sequences of the whole context that are cached at once, over all replicas."""
+        return self.data_parallel * (self.kv_cache_tokens // self.max_model_len)
+
+
+def fit_inference(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    choice: EngineChoice,
+    *,
+    max_model_len: int | None = None,
+    adapters: int = 0,
+    node_limit: int = DEFAULT_NODE_LIMIT,
+) -> FitPlan:
+    """The layout on the fewest nodes that holds the context asked for.
+
+    When none is asked, that is the model's token limit; where no layout on one number of nodes
+    holds it, the one with the longest context wins, from `DEFAULT_CONTEXT_TOKENS` up.
+
+    Raises: DoesNotFit; InvalidInput when `max_model_len` is outside what the model can do.
+    """
+    assert node_limit >= 1, node_limit
+    if max_model_len is not None and not 1 <= max_model_len <= model.token_limit:
+        raise InvalidInput(
+            [
+                Problem(
+                    field="max-model-len",
+                    message=f"must be within 1..{model.token_limit} for {model.name}, "
+                    f"got {max_model_len}",
+                )
+            ]
+        )
+    target = max_model_len or model.token_limit
+    least = max_model_len or min(model.token_limit, DEFAULT_CONTEXT_TOKENS)
+    refused: list[DoesNotFit] = []
+    for nodes in range(1, node_limit + 1):
+        fitting: list[Candidate] = []
+        for layout in _layouts(model, instance_type, choice.engine.name, nodes):
+            candidate = _candidate(model, instance_type, choice, layout, adapters)
+            if candidate.longest >= target:
+                return _inference_plan(candidate, max_model_len)
+            if candidate.longest >= least:
+                fitting.append(candidate)
+            else:
+                refused.append(refusal(candidate, least))
+        if fitting:
+            return _inference_plan(max(fitting, key=lambda one: one.longest), max_model_len)
+    raise min(refused, key=lambda error: error.requested_bytes)
+
+
+def _layouts(
+    model: ModelProfile, instance_type: InstanceType, engine: EngineName, nodes: int
+) -> Iterator[Layout]:
+    """Layouts on so many nodes, most replicas first."""
+    gpus = instance_type.gpu_count
+    if engine is EngineName.TRANSFORMERS:  # device_map=auto uses every GPU of its one node
+        if nodes == 1:
+            yield Layout(pipeline_parallel=min(gpus, model.layers))
+        return
+    shards = max(n for n in range(1, gpus + 1) if gpus % n == 0 and model.attention.splits_into(n))
+    stages = nodes * (gpus // shards)
+    if nodes == 1:
+        if shards > 1 and 2 * model.weight_bytes < instance_type.gpu.memory_bytes:
+            yield Layout(data_parallel=gpus)
+        yield Layout(tensor_parallel=shards, data_parallel=gpus // shards)
+    if 1 < stages <= model.layers:
+        yield Layout(tensor_parallel=shards, pipeline_parallel=stages, nodes=nodes)
+
+
+def _candidate(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    choice: EngineChoice,
+    layout: Layout,
+    adapters: int,
+) -> Candidate:
+    def memory_of(tokens: int) -> MemoryBreakdown:
+        return inference_memory(
+            model,
+            instance_type.gpu,
+            choice.engine,
+            context_tokens=tokens,
+            tensor_parallel=layout.tensor_parallel,
+            pipeline_parallel=layout.pipeline_parallel,
+            adapters=adapters,
+        )
+
+    budget = budget_bytes(instance_type.gpu, choice.engine.name)
+    return Candidate(
+        model=model,
+        instance_type=instance_type,
+        choice=choice,
+        layout=layout,
+        memory_of=memory_of,
+        longest=longest_within(memory_of, budget, model.token_limit),
+    )
+
+
+def _inference_plan(candidate: Candidate, asked: int | None) -> FitPlan:
+    context = asked or candidate.longest
+    cached = _cached_tokens(candidate)
+    explanation = (
+        *layout_text(candidate),
+        budget_text(candidate, candidate.memory_of(0)),
+        context_text(candidate, cached),
+    )
+    return _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
+
+
+def _cached_tokens(candidate: Candidate) -> int:
+    """Tokens that one replica caches: vLLM fills its budget, transformers holds one sequence."""
+    if candidate.choice.engine.name is not EngineName.VLLM:
+        return candidate.longest
+    block = KV_BLOCK_TOKENS * kv_bytes_per_token(
+        candidate.model,
+        tensor_parallel=candidate.layout.tensor_parallel,
+        pipeline_parallel=candidate.layout.pipeline_parallel,
+    )
+    return (candidate.budget - candidate.memory_of(0).total) // block * KV_BLOCK_TOKENS
+
+
+def _fit_plan(
+    candidate: Candidate,
+    max_model_len: int,
+    memory: MemoryBreakdown,
+    kv_cache_tokens: int,
+    explanation: tuple[str, ...],
+) -> FitPlan:
+    assert memory.total <= candidate.budget, (memory, candidate.budget)
+    layout = candidate.layout
+    return FitPlan(
+        instance_type=candidate.instance_type.name,
+        engine=candidate.choice.engine,
+        dtype=candidate.choice.dtype,
+        tensor_parallel=layout.tensor_parallel,
+        pipeline_parallel=layout.pipeline_parallel,
+        data_parallel=layout.data_parallel,
+        nodes=layout.nodes,
+        max_model_len=max_model_len,
+        kv_cache_tokens=kv_cache_tokens,
+        memory=memory,
+        headroom_bytes=candidate.budget - memory.total,
+        explanation=(*explanation, *(f"assumed: {PRIORS[key]}" for key in memory.priors)),
+    )
+
+
+def fit_tuning(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    method: TuningMethod,
+    choice: EngineChoice,
+    *,
+    sequence_tokens: int = TUNING_SEQUENCE_TOKENS,
+    batch_size: int = 1,
+    lora_rank: int = TUNING_LORA_RANK,
+    gradient_checkpointing: bool = True,
+) -> FitPlan:
+    """One node, one whole copy of the model on each of its GPUs.
+
+    Raises: DoesNotFit; InvalidInput when the model cannot be tuned so.
+    """
+    if choice.engine.name is not EngineName.TRANSFORMERS:
+        raise ValueError(f"tuning runs on transformers, not on {choice.engine.name}")
+    if model.tuning is None or method not in model.tuning.methods:
+        methods = ", ".join(model.tuning.methods) if model.tuning else "no method"
+        raise InvalidInput(
+            [
+                Problem(
+                    field="tuning.method",
+                    message=f"{model.name} cannot be tuned with {method}, but with {methods}",
+                    remedy="Choose another method or model",
+                )
+            ]
+        )
+
+    def memory_of(tokens: int) -> MemoryBreakdown:
+        return tuning_memory(
+            model,
+            instance_type.gpu,
+            method,
+            sequence_tokens=tokens,
+            batch_size=batch_size,
+            lora_rank=lora_rank,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+
+    budget = budget_bytes(instance_type.gpu, choice.engine.name)
+    candidate = Candidate(
+        model=model,
+        instance_type=instance_type,
+        choice=choice,
+        layout=Layout(data_parallel=instance_type.gpu_count),
+        memory_of=memory_of,
+        longest=longest_within(memory_of, budget, model.token_limit),
+    )
+    wanted = min(sequence_tokens, model.token_limit)
+    if candidate.longest < wanted:
+        raise refusal(candidate, wanted)
+    memory = memory_of(wanted)
+    explanation = (
+        *layout_text(candidate),
+        budget_text(candidate, memory),
+        f"sequences of up to {candidate.longest} tokens fit at batch size {batch_size}",
+    )
+    return _fit_plan(candidate, candidate.longest, memory, 0, explanation)
+
+
+def what_would_fit(
+    model: ModelProfile,
+    instance_types: Iterable[InstanceType],
+    engines: Iterable[Engine],
+    *,
+    cloud: str | None = None,
+    region: str | None = None,
+    requested: EngineName | None = None,
+    max_model_len: int | None = None,
+    adapters: int = 0,
+    node_limit: int = 1,
+    tuning: TuningMethod | None = None,
+    include_legacy: bool = False,
+) -> tuple[InstanceType, ...]:
+    """Instance types that the model fits, cheapest on demand first, unknown prices last.
+
+    `cloud` None is any cloud, `region` None prices each type where it is cheapest; the price
+    counts all nodes of the plan. `tuning` None asks about inference; a method asks about tuning
+    with the defaults of `fit_tuning`.
+
+    Raises: InvalidInput when no instance type could help: the model cannot be tuned so, or has no
+    such context.
+    """
+    known_engines = tuple(engines)
+    found: list[tuple[float, str, InstanceType]] = []
+    for one in instance_types:
+        if (cloud and one.cloud != cloud) or (one.legacy and not include_legacy):
+            continue
+        try:
+            if tuning is not None:
+                choice = choose_engine(known_engines, one.gpu, model, EngineName.TRANSFORMERS)
+                plan = fit_tuning(model, one, tuning, choice)
+            else:
+                choice = choose_engine(known_engines, one.gpu, model, requested)
+                plan = fit_inference(
+                    model,
+                    one,
+                    choice,
+                    max_model_len=max_model_len,
+                    adapters=adapters,
+                    node_limit=node_limit,
+                )
+        except (NoEngine, DoesNotFit):
+            continue
+        price = one.price(region) if region else one.lowest_price()
+        hourly = price.on_demand_usd_per_hour * plan.nodes if price else float("inf")
+        found.append((hourly, one.name, one))
+    return tuple(one for _, _, one in sorted(found, key=lambda entry: entry[:2]))

@@ -1,0 +1,47 @@
+"""Names of the labels, annotations, taints and finalizers that kaito reads and writes.
+
+Those under `kaito.sh/` that KAITO v0.12 knows keep its meaning (api/v1beta1/labels.go,
+pkg/utils/consts/consts.go); the others are ours and are marked so.
+"""
+
+from typing import Final
+
+WORKSPACE: Final = "kaito.sh/workspace"
+WORKSPACE_NAMESPACE: Final = "kaito.sh/workspacenamespace"
+WORKSPACE_UID: Final = "kaito.sh/workspace-uid"  # ours: a machine belongs to one Workspace by UID
+SLOT: Final = "kaito.sh/slot"  # ours: which of the Workspace's machines, from 0
+NODE_POOL: Final = "karpenter.sh/nodepool"
+NODE_POOL_KAITO: Final = "kaito"
+MACHINE_TYPE: Final = "kaito.sh/machine-type"
+ACCELERATOR: Final = "accelerator"  # selected by the NVIDIA device plugin's DaemonSet
+INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+OPERATING_SYSTEM: Final = "kubernetes.io/os"
+ARCHITECTURE: Final = "kubernetes.io/arch"
+HOSTNAME: Final = "kubernetes.io/hostname"
+ZONE: Final = "topology.kubernetes.io/zone"
+AZURE_SKU_NAME: Final = "karpenter.azure.com/sku-name"
+AZURE_AGENT_POOL: Final = "kubernetes.azure.com/agentpool"
+AZURE_SPOT: Final = "kubernetes.azure.com/scalesetpriority"
+
+ENABLE_LOAD_BALANCER: Final = "kaito.sh/enablelb"
+RUNTIME: Final = "kaito.sh/runtime"
+NODE_IMAGE_FAMILY: Final = "kaito.sh/node-image-family"
+DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
+TEMPLATE_HASH: Final = "kaito.sh/template-hash"  # ours: of the pod template and its config
+CONFIG_HASH: Final = "kaito.sh/config-hash"  # ours: of the ConfigMap the pods were started with
+
+# The machine's record of what was ordered, written before the cloud is called (ours).
+ATTEMPT: Final = "kaito.sh/attempt"
+ATTEMPT_STARTED_AT: Final = "kaito.sh/attempt-started-at"
+ATTEMPT_NOT_BEFORE: Final = "kaito.sh/attempt-not-before"
+ATTEMPT_INSTANCE_TYPE: Final = "kaito.sh/attempt-instance-type"
+
+WORKSPACE_FINALIZER: Final = "workspace.finalizer.kaito.sh"
+MACHINE_FINALIZER: Final = "karpenter.sh/termination"
+
+GPU_TAINT_KEY: Final = "sku"
+GPU_TAINT_VALUE: Final = "gpu"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+
+# Keys that a user's labelSelector cannot claim: they say whose a node is.
+RESERVED: Final = frozenset({WORKSPACE, WORKSPACE_NAMESPACE, WORKSPACE_UID, SLOT, NODE_POOL})

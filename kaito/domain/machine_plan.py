@@ -1,0 +1,328 @@
+"""What to do next for one machine: order it, follow it until it is ready, give it back.
+
+A machine is ordered under a name that is a function of (owner, slot, attempt). The attempt is
+written into the machine's record, at the version that was read, before each order: a planner with
+a stale record fails at that write and orders nothing. A failed attempt is given back and is gone
+from the cloud before the next one is ordered, so that a slot never has two machines.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kaito.domain import machine as states
+from kaito.domain.conditions import Condition, Truth, find, merge
+from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded, Rejected
+from kaito.domain.machine import (
+    Attempt,
+    CloudMachine,
+    CloudState,
+    Machine,
+    MachineOrder,
+    NodeView,
+)
+from kaito.domain.plan import (
+    DeleteMachine,
+    LabelNode,
+    Launch,
+    MachinePlan,
+    MachineStep,
+    Note,
+    RemoveFinalizer,
+    Terminate,
+    WriteMachine,
+)
+
+FIRST_RETRY_S: Final = 30.0
+LONGEST_RETRY_S: Final = 300.0
+RECHECK_S: Final = 15.0  # how often the cloud is asked while a machine starts or ends
+ORPHAN_GRACE_S: Final = 120.0  # a machine without a record this old was not just ordered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineLimits:
+    """How long each step of a machine's life may take, in seconds.
+
+    Launch and registration: Karpenter's liveness limits (pkg/controllers/nodeclaim/lifecycle/
+    liveness.go). GPUs: cluster-autoscaler waits up to 15 min for them after the Node is ready.
+    """
+
+    launch_s: float = 300.0
+    register_s: float = 900.0
+    initialize_s: float = 1200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineView:
+    """All that is known of one machine. `cloud` holds every cloud machine of this record, of
+    this attempt and earlier ones."""
+
+    machine: Machine
+    cloud: tuple[CloudMachine, ...]
+    node: NodeView | None
+    owner_exists: bool
+
+
+def plan_machine(view: MachineView, *, limits: MachineLimits, now_s: float) -> MachinePlan:
+    """Steps that move the machine towards ready, or towards gone when it is being released.
+
+    Pure, and empty once the machine is ready.
+    """
+    machine = view.machine
+    if machine.deleting:
+        return _release(view, now_s)
+    if not view.owner_exists:
+        gone = DeleteMachine(
+            claim_name=machine.claim_name, uid=machine.uid, reason="its Workspace is gone"
+        )
+        return MachinePlan(steps=(gone,))
+    stray = [seen for seen in view.cloud if seen.name != machine.cloud_name]
+    if stray:
+        return _finish_attempts(stray)
+    current = next((seen for seen in view.cloud if seen.name == machine.cloud_name), None)
+    if current is None:
+        return _order(machine, now_s, limits)
+    if current.state is CloudState.FAILED:
+        return _give_up(machine, "LaunchFailed", current.error or "the cloud gave no reason", now_s)
+    if current.state is CloudState.DELETING:
+        return _give_up(machine, "InstanceTerminated", "the cloud is taking it away", now_s)
+    return _follow(machine, current, view.node, limits, now_s)
+
+
+def launch_failed(machine: Machine, error: PortError, *, now_s: float) -> MachinePlan:
+    """What to record after an order was refused; the next attempt follows after a pause."""
+    if isinstance(error, CapacityUnavailable):
+        reason = "InsufficientCapacity"
+    elif isinstance(error, QuotaExceeded):
+        reason = "QuotaExceeded"
+    elif isinstance(error, Rejected):
+        reason = "LaunchRejected"
+    else:  # the outcome is unknown: the same order again, under the same name
+        return MachinePlan(requeue_after_s=FIRST_RETRY_S)
+    return _give_up(machine, reason, str(error), now_s, terminate=False)
+
+
+def orphans(
+    clouds: Sequence[CloudMachine], machines: Sequence[Machine], *, now_s: float
+) -> tuple[Terminate, ...]:
+    """Cloud machines that no record stands for any more, and that were not just ordered."""
+    records = {machine.claim_name for machine in machines}
+    return tuple(
+        Terminate(cloud_name=seen.name, reason="no NodeClaim stands for it")
+        for seen in clouds
+        if seen.claim_name not in records
+        and seen.state is not CloudState.DELETING
+        and now_s - seen.created_at_s > ORPHAN_GRACE_S
+    )
+
+
+def retry_pause_s(attempt: int) -> float:
+    """Seconds to wait before attempt `attempt`: doubling from 30 s, at most 5 min."""
+    assert attempt >= 1, attempt
+    return min(FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10), LONGEST_RETRY_S)
+
+
+def _release(view: MachineView, now_s: float) -> MachinePlan:
+    machine = view.machine
+    if not machine.has_finalizer:
+        return MachinePlan()
+    asked = find(machine.conditions, states.INSTANCE_TERMINATING)
+    if asked is None or not asked.is_true:
+        terminating = _condition(states.INSTANCE_TERMINATING, "True", "Terminating", "")
+        names = sorted({seen.name for seen in view.cloud} | {machine.cloud_name})
+        terminations = [Terminate(cloud_name=name, reason="released") for name in names]
+        return MachinePlan(
+            steps=(_record(machine, [terminating], now_s), *terminations),
+            requeue_after_s=RECHECK_S,
+        )
+    if view.cloud:
+        return _finish_attempts(view.cloud)
+    return MachinePlan(steps=(RemoveFinalizer(),))
+
+
+def _finish_attempts(clouds: Sequence[CloudMachine]) -> MachinePlan:
+    terminations = tuple(
+        Terminate(cloud_name=seen.name, reason="given up")
+        for seen in clouds
+        if seen.state is not CloudState.DELETING
+    )
+    return MachinePlan(steps=terminations, requeue_after_s=RECHECK_S)
+
+
+def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan:
+    attempt = machine.attempt
+    if now_s < attempt.not_before_s:
+        return MachinePlan(requeue_after_s=attempt.not_before_s - now_s)
+    if machine.provider_id:
+        return _give_up(machine, "InstanceGone", "the cloud no longer has the machine", now_s)
+    if attempt.started_at_s is not None and now_s - attempt.started_at_s > limits.launch_s:
+        text = f"the cloud did not show the order within {limits.launch_s:.0f} s"
+        return _give_up(machine, "LaunchTimeout", text, now_s)
+    chosen = attempt.instance_type or machine.spec.instance_type
+    order = MachineOrder(
+        name=machine.cloud_name,
+        claim_name=machine.claim_name,
+        owner=machine.spec.owner,
+        instance_type=chosen,
+        disk_bytes=machine.spec.disk_bytes,
+        labels=machine.spec.labels,
+        image_family=machine.spec.image_family,
+    )
+    started_at_s = now_s if attempt.started_at_s is None else attempt.started_at_s
+    written = replace(attempt, instance_type=chosen, started_at_s=started_at_s)
+    launching = _condition(states.LAUNCHED, "Unknown", "Launching", f"ordering {chosen}")
+    return MachinePlan(
+        steps=(
+            _record(machine, [launching, *_not_yet(states.LAUNCHED)], now_s, attempt=written),
+            Launch(order=order),
+        ),
+        requeue_after_s=RECHECK_S,
+    )
+
+
+def _follow(
+    machine: Machine,
+    current: CloudMachine,
+    node: NodeView | None,
+    limits: MachineLimits,
+    now_s: float,
+) -> MachinePlan:
+    steps: list[MachineStep] = []
+    conditions = [_condition(states.LAUNCHED, "True", "Launched", "")]
+    requeue_after_s: float | None = RECHECK_S
+    if node is None:
+        overdue = _overdue(machine, states.LAUNCHED, limits.register_s, now_s)
+        if overdue:
+            text = f"no Node within {limits.register_s:.0f} s of the launch"
+            return _give_up(machine, "RegistrationTimeout", text, now_s)
+        waiting = f"waiting for the Node of {current.name}"
+        conditions += [
+            _condition(states.REGISTERED, "False", "NodeNotFound", waiting),
+            *_not_yet(states.REGISTERED),
+        ]
+    else:
+        conditions.append(_condition(states.REGISTERED, "True", "Registered", ""))
+        missing = _missing_labels(machine, node)
+        if missing:
+            steps.append(LabelNode(node_name=node.name, labels=missing))
+        unready = _why_not_initialized(machine, node)
+        if unready is None:
+            conditions += [
+                _condition(states.INITIALIZED, "True", "Initialized", ""),
+                _condition(states.READY, "True", "Ready", ""),
+            ]
+            requeue_after_s = None
+        else:
+            if _overdue(machine, states.REGISTERED, limits.initialize_s, now_s):
+                text = f"{unready[1]} for {limits.initialize_s:.0f} s after the Node came"
+                return _give_up(machine, "InitializationTimeout", text, now_s)
+            conditions += [
+                _condition(states.INITIALIZED, "False", *unready),
+                *_not_yet(states.INITIALIZED),
+            ]
+    record = _record(
+        machine,
+        conditions,
+        now_s,
+        provider_id=current.provider_id,
+        node_name=node.name if node else "",
+    )
+    if _changes(machine, record):
+        steps = [*_progress_notes(machine, record), record, *steps]
+    return MachinePlan(steps=tuple(steps), requeue_after_s=requeue_after_s)
+
+
+def _give_up(
+    machine: Machine, reason: str, message: str, now_s: float, *, terminate: bool = True
+) -> MachinePlan:
+    """End the current attempt; the next is ordered once the cloud shows nothing of this one."""
+    number = machine.attempt.number + 1
+    pause_s = retry_pause_s(number)
+    text = f"{message}; attempt {number + 1} follows after {pause_s:.0f} s"
+    failed = _condition(states.LAUNCHED, "False", reason, text)
+    record = _record(
+        machine,
+        [failed, *_not_yet(states.LAUNCHED, reason)],
+        now_s,
+        attempt=Attempt(number=number, not_before_s=float(int(now_s + pause_s))),
+    )
+    steps: list[MachineStep] = [Note(type="Warning", reason=reason, message=text), record]
+    if terminate:
+        steps.append(Terminate(cloud_name=machine.cloud_name, reason=reason))
+    return MachinePlan(steps=tuple(steps), requeue_after_s=min(pause_s, RECHECK_S))
+
+
+def _record(
+    machine: Machine,
+    conditions: Sequence[Condition],
+    now_s: float,
+    *,
+    attempt: Attempt | None = None,
+    provider_id: str = "",
+    node_name: str = "",
+) -> WriteMachine:
+    stamped = [replace(found, observed_generation=machine.generation) for found in conditions]
+    return WriteMachine(
+        attempt=attempt or machine.attempt,
+        conditions=merge(machine.conditions, stamped, now_s=now_s),
+        provider_id=provider_id,
+        node_name=node_name,
+    )
+
+
+def _changes(machine: Machine, record: WriteMachine) -> bool:
+    return (record.attempt, record.conditions, record.provider_id, record.node_name) != (
+        machine.attempt,
+        machine.conditions,
+        machine.provider_id,
+        machine.node_name,
+    )
+
+
+def _progress_notes(machine: Machine, record: WriteMachine) -> list[MachineStep]:
+    messages = {
+        states.LAUNCHED: f"the cloud is creating {machine.cloud_name}",
+        states.REGISTERED: f"Node {record.node_name} registered",
+        states.READY: f"Node {record.node_name} is ready with its GPUs",
+    }
+    notes: list[MachineStep] = []
+    for kind, message in messages.items():
+        before, after = find(machine.conditions, kind), find(record.conditions, kind)
+        if after and after.is_true and not (before and before.is_true):
+            notes.append(Note(type="Normal", reason=kind, message=message))
+    return notes
+
+
+def _condition(kind: str, status: Truth, reason: str, message: str) -> Condition:
+    return Condition(type=kind, status=status, reason=reason, message=message)
+
+
+_ORDER: Final = (states.LAUNCHED, states.REGISTERED, states.INITIALIZED)
+
+
+def _not_yet(after: str, reason: str = "") -> list[Condition]:
+    """The conditions that come later than `after`: not reached; Ready names the one to wait for."""
+    later = _ORDER[_ORDER.index(after) + 1 :]
+    unreached = [_condition(kind, "Unknown", "AwaitingReconciliation", "") for kind in later]
+    return [*unreached, _condition(states.READY, "False", reason or f"Not{after}", "")]
+
+
+def _overdue(machine: Machine, since: str, limit_s: float, now_s: float) -> bool:
+    reached = find(machine.conditions, since)
+    return reached is not None and reached.is_true and now_s - reached.since_s > limit_s
+
+
+def _missing_labels(machine: Machine, node: NodeView) -> tuple[tuple[str, str], ...]:
+    wanted = sorted(machine.spec.labels.items())
+    return tuple((key, value) for key, value in wanted if node.labels.get(key) != value)
+
+
+def _why_not_initialized(machine: Machine, node: NodeView) -> tuple[str, str] | None:
+    if not node.ready:
+        return "NodeNotReady", f"Node {node.name} is not ready"
+    if node.gpus < machine.spec.gpus:
+        return (
+            "ResourceNotRegistered",
+            f"Node {node.name} offers {node.gpus} of {machine.spec.gpus} GPUs",
+        )
+    return None

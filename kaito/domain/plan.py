@@ -1,0 +1,135 @@
+"""Plans: decisions as data. `reconcile.act()` carries them out in the order of `steps`."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from kaito.domain.conditions import Condition
+from kaito.domain.machine import Attempt, MachineOrder, MachineSpec
+from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """An event for the user, on the object that the plan is for."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddFinalizer:
+    """Mark the Workspace so that it cannot disappear while it has machines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFinalizer:
+    """Nothing is left to release: let the object go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteStatus:
+    """Write the status at the version that was read.
+
+    It is also the fence before anything is bought: it fails if the plan was made from a stale
+    object, even when the status itself is unchanged.
+    """
+
+    status: WorkspaceStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateMachine:
+    """Record that a machine is wanted; ordering it is the machine's own plan."""
+
+    spec: MachineSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteMachine:
+    """Release a machine. `uid` guards against one made later under the same name."""
+
+    claim_name: str
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyWorkload:
+    """Make the workload's objects what they should be. `replace`: by deleting the old one first,
+    because what differs cannot be changed in place."""
+
+    workload: Workload
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteWorkload:
+    """Stop the workload."""
+
+
+WorkspaceStep: TypeAlias = (
+    Note
+    | AddFinalizer
+    | RemoveFinalizer
+    | WriteStatus
+    | CreateMachine
+    | DeleteMachine
+    | ApplyWorkload
+    | DeleteWorkload
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspacePlan:
+    """What to do next for a Workspace; empty once converged."""
+
+    steps: tuple[WorkspaceStep, ...] = ()
+    requeue_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteMachine:
+    """Write the machine's record at the version that was read; the fence before an order."""
+
+    attempt: Attempt
+    conditions: tuple[Condition, ...]
+    provider_id: str = ""
+    node_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Order the machine from the cloud."""
+
+    order: MachineOrder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminate:
+    """Give a machine back to the cloud."""
+
+    cloud_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelNode:
+    """Put the machine's labels on its Node."""
+
+    node_name: str
+    labels: tuple[tuple[str, str], ...]
+
+
+MachineStep: TypeAlias = (
+    Note | WriteMachine | Launch | Terminate | LabelNode | DeleteMachine | RemoveFinalizer
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePlan:
+    """What to do next for a machine; empty once it is ready, or gone."""
+
+    steps: tuple[MachineStep, ...] = ()
+    requeue_after_s: float | None = None

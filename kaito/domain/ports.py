@@ -1,0 +1,135 @@
+"""Ports: what the decisions need from the outside, with the semantics that every adapter keeps.
+
+No port call waits: a write is accepted, and its effect shows up in a later read. One synchronous
+port therefore serves a worker thread and simulated time alike. Reads may lag behind writes
+(`observe` again); they never show a state that was never there. Every call may raise Unavailable
+(the outcome is unknown: repeat it).
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from kaito.domain.cluster_view import ClusterView, WorkloadView, WorkspaceView
+from kaito.domain.machine import CloudMachine, Machine, MachineOrder, MachineSpec, NodeView
+from kaito.domain.plan import Note, WriteMachine
+from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import Workload
+from kaito.domain.workspace import Workspace
+
+
+class WorkspaceStore(Protocol):
+    """Workspaces and what belongs to them, as the cluster has them."""
+
+    def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
+        """The Workspace, or None when it does not exist.
+
+        Raises: InvalidInput (the stored object is not a valid Workspace).
+        """
+
+    def observe(self, workspace: Workspace) -> ClusterView:
+        """What belongs to the Workspace, each kind sorted by name. Machines are found by the
+        Workspace's UID, never by the user's labels."""
+
+    def compare(self, workload: Workload) -> WorkloadView:
+        """How the live workload compares with the wanted one: in the fields that kaito sets and
+        in the hash of the pod template; what the API server fills in does not count."""
+
+    def add_finalizer(self, view: WorkspaceView) -> WorkspaceView:
+        """Add kaito's finalizer and return the Workspace as it is then.
+
+        Raises: Conflict (it changed since `view`), NotFound.
+        """
+
+    def remove_finalizer(self, view: WorkspaceView) -> None:
+        """Remove kaito's finalizer; without it, or without the object, a no-op.
+
+        Raises: Conflict (it changed since `view`).
+        """
+
+    def write_status(self, view: WorkspaceView, status: WorkspaceStatus) -> WorkspaceView:
+        """Write the status and return the Workspace as it is then. Fails on a stale `view` even
+        if the status is the same.
+
+        Raises: Conflict (it changed since `view`), NotFound.
+        """
+
+    def apply_workload(self, workload: Workload, *, replace: bool) -> None:
+        """Create or update the workload's objects; repeating it writes nothing. With `replace`
+        a live object that differs is deleted, and created again by a later call.
+
+        Raises: Conflict, Rejected.
+        """
+
+    def delete_workload(self, workspace: Workspace) -> None:
+        """Delete the Workspace's StatefulSet or Job with its pods; none is success."""
+
+    def create_machine(self, spec: MachineSpec) -> None:
+        """Record a machine under `spec.name`; one that is recorded already is success.
+
+        Raises: Rejected.
+        """
+
+    def delete_machine(self, claim_name: str, uid: str) -> None:
+        """Ask for the machine's release; gone, released or another `uid` is success."""
+
+    def note(self, view: WorkspaceView, note: Note) -> None:
+        """Record an event on the Workspace; repeating one raises its count."""
+
+
+class MachineStore(Protocol):
+    """The records of machines (NodeClaims) and the Nodes that came of them."""
+
+    def read_machine(self, claim_name: str) -> Machine | None:
+        """The machine's record, or None when it does not exist or is not kaito's."""
+
+    def list_machines(self) -> Sequence[Machine]:
+        """Every record of kaito's, sorted by name."""
+
+    def workspace_exists(self, namespace: str, name: str, uid: str) -> bool:
+        """Whether the Workspace with this UID exists, deleted or not, read past any cache."""
+
+    def node_of(self, machine: Machine, provider_id: str) -> NodeView | None:
+        """The machine's Node: the one with its labels and this provider id."""
+
+    def write_machine(self, machine: Machine, record: WriteMachine) -> Machine:
+        """Write attempt, conditions and names, and return the machine as it is then. Fails on a
+        stale `machine` even if nothing changes.
+
+        Raises: Conflict (it changed since it was read), NotFound.
+        """
+
+    def label_node(self, node_name: str, added: Sequence[tuple[str, str]]) -> None:
+        """Add labels to a Node. Raises: NotFound."""
+
+    def remove_machine_finalizer(self, machine: Machine) -> None:
+        """Let the record go; without finalizer or record a no-op. Raises: Conflict."""
+
+    def delete_record(self, claim_name: str, uid: str) -> None:
+        """Ask for the machine's release; gone or another `uid` is success."""
+
+    def note_machine(self, machine: Machine, note: Note) -> None:
+        """Record an event on the machine; repeating one raises its count."""
+
+
+class MachineCloud(Protocol):
+    """Sells GPU machines."""
+
+    def launch(self, order: MachineOrder) -> None:
+        """Order one machine. While `order.name` is known to the cloud a repeat is a no-op.
+
+        Raises: CapacityUnavailable, QuotaExceeded, Rejected, Unavailable.
+        """
+
+    def terminate(self, cloud_name: str) -> None:
+        """Give the machine back; an unknown or already released name is success."""
+
+    def list_machines(self) -> Sequence[CloudMachine]:
+        """Every machine that kaito ordered and the cloud still has, sorted by name. May lag
+        behind `launch` and `terminate`."""
+
+
+class Clock(Protocol):
+    """Time for the shell; decisions get it as `now_s`."""
+
+    def now_s(self) -> float:
+        """Seconds since the epoch."""

@@ -1,0 +1,185 @@
+"""From a Workspace and the catalogue to the decision everything else follows: engine and fit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kaito.domain import labels
+from kaito.domain.catalogue import Catalogue
+from kaito.domain.engine import EngineChoice, EngineName, choose_engine
+from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.fit import FitPlan, fit_inference, fit_tuning, what_would_fit
+from kaito.domain.gpu import InstanceType
+from kaito.domain.model import ModelProfile
+from kaito.domain.parsing import shown
+from kaito.domain.workspace import TuningMethod, Workspace
+
+ENGINE_SECTION: Final = "vllm"  # of inference_config.yaml
+MAX_MODEL_LEN: Final = "max-model-len"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizingWarning:
+    """Something the user should know about a decision; becomes a warning event."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing:
+    """How the model runs on the Workspace's instance type."""
+
+    model: ModelProfile
+    instance_type: InstanceType
+    choice: EngineChoice
+    fit: FitPlan
+    nodes: int
+    warnings: tuple[SizingWarning, ...] = ()
+
+    @property
+    def disk_bytes(self) -> int:
+        """OS disk of each machine: weights, image and working space."""
+        tuning = self.model.tuning
+        return max(self.model.disk_bytes, tuning.disk_bytes if tuning else 0)
+
+    @property
+    def summary(self) -> str:
+        """The decision in one sentence."""
+        fit = self.fit
+        layout = f"{self.nodes} x {self.instance_type.name}"
+        return (
+            f"{self.model.name} runs on {layout} with {fit.engine.name} in {fit.dtype}, "
+            f"context {fit.max_model_len} tokens, "
+            f"{fit.headroom_bytes / 2**30:.1f} GiB per GPU left"
+        )
+
+
+def size(
+    workspace: Workspace, catalogue: Catalogue, config: Mapping[str, Any] | None = None
+) -> Sizing:
+    """Choose the engine and lay the model out. `config` is the parsed inference_config.yaml.
+
+    Raises: UnknownModel, UnknownInstanceType, NoEngine, DoesNotFit, InvalidInput.
+    """
+    preset = workspace.preset
+    if preset is None:
+        raise InvalidInput([Problem(field="inference.preset", message="is required")])
+    model = catalogue.model(preset.name)
+    instance_type = catalogue.instance_type(workspace.resource.instance_type)
+    if workspace.tuning is not None:
+        return _size_tuning(workspace, catalogue, model, instance_type)
+    requested = requested_engine(workspace)
+    context = max_model_len(config)
+    choice = choose_engine(catalogue.engines, instance_type.gpu, model, requested)
+    if choice.warning:
+        newer = newer_instance_type(catalogue, model, instance_type, tuning=None)
+        choice = choose_engine(
+            catalogue.engines, instance_type.gpu, model, requested, newer_instance_type=newer
+        )
+    adapters = len(workspace.inference.adapters) if workspace.inference else 0
+    fit = fit_inference(model, instance_type, choice, max_model_len=context, adapters=adapters)
+    asked = workspace.resource.count
+    nodes = asked if fit.engine.name is EngineName.TRANSFORMERS else fit.nodes
+    warnings = _old_gpu(choice)
+    if nodes != asked and "count" in workspace.resource.model_fields_set:
+        text = f"resource.count is {asked}, but {model.name} is served by {nodes}: the fit decides"
+        warnings += (SizingWarning(reason="CountIgnored", message=text),)
+    return Sizing(
+        model=model,
+        instance_type=instance_type,
+        choice=choice,
+        fit=fit,
+        nodes=nodes,
+        warnings=warnings,
+    )
+
+
+def requested_engine(workspace: Workspace) -> EngineName | None:
+    """The engine that the annotation kaito.sh/runtime asks for. Raises: InvalidInput."""
+    text = workspace.annotation(labels.RUNTIME)
+    if not text:
+        return None
+    try:
+        return EngineName(text)
+    except ValueError:
+        raise InvalidInput(
+            [
+                Problem(
+                    field=f"metadata.annotations[{labels.RUNTIME}]",
+                    message=f"must be one of {', '.join(EngineName)}, got {text!r}",
+                )
+            ]
+        ) from None
+
+
+def max_model_len(config: Mapping[str, Any] | None) -> int | None:
+    """`vllm.max-model-len` of the config, in tokens; None when it leaves the choice to the fit.
+
+    Raises: InvalidInput (not a whole number, or below 1).
+    """
+    section = (config or {}).get(ENGINE_SECTION) or {}
+    value = section.get(MAX_MODEL_LEN) if isinstance(section, Mapping) else None
+    if value is None or value == "auto":
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
+        field = f"{ENGINE_SECTION}.{MAX_MODEL_LEN}"
+        message = f"must be a whole number of tokens, got {shown(value)}"
+        raise InvalidInput([Problem(field=field, message=message)])
+    return int(text)
+
+
+def newer_instance_type(
+    catalogue: Catalogue,
+    model: ModelProfile,
+    instance_type: InstanceType,
+    *,
+    tuning: TuningMethod | None,
+) -> str | None:
+    """The cheapest type of the same cloud on which current images run the model."""
+    fitting = what_would_fit(
+        model,
+        catalogue.instance_types,
+        catalogue.engines,
+        cloud=instance_type.cloud,
+        requested=None if tuning else EngineName.VLLM,
+        tuning=tuning,
+    )
+    modern = [found for found in fitting if found.gpu.has_bfloat16]
+    return modern[0].name if modern else None
+
+
+def _size_tuning(
+    workspace: Workspace, catalogue: Catalogue, model: ModelProfile, instance_type: InstanceType
+) -> Sizing:
+    assert workspace.tuning is not None
+    method = tuning_method(workspace.tuning.method)
+    gpu, engine = instance_type.gpu, EngineName.TRANSFORMERS
+    choice = choose_engine(catalogue.engines, gpu, model, engine)
+    if choice.warning:
+        newer = newer_instance_type(catalogue, model, instance_type, tuning=method)
+        choice = choose_engine(catalogue.engines, gpu, model, engine, newer_instance_type=newer)
+    return Sizing(
+        model=model,
+        instance_type=instance_type,
+        choice=choice,
+        fit=fit_tuning(model, instance_type, method, choice),
+        nodes=1,
+        warnings=_old_gpu(choice),
+    )
+
+
+def tuning_method(text: str) -> TuningMethod:
+    """lora or qlora, in any case. Raises: InvalidInput."""
+    try:
+        return TuningMethod(text.lower())
+    except ValueError:
+        problem = Problem(field="tuning.method", message=f"must be lora or qlora, got {text!r}")
+        raise InvalidInput([problem]) from None
+
+
+def _old_gpu(choice: EngineChoice) -> tuple[SizingWarning, ...]:
+    if choice.warning is None:
+        return ()
+    return (SizingWarning(reason="OldGpu", message=choice.warning),)

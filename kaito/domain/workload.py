@@ -1,0 +1,73 @@
+"""The workload to run on the machines, before it is written as Kubernetes objects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from kaito.domain.machine import Owner
+
+
+class WorkloadKind(StrEnum):
+    INFERENCE = "inference"
+    TUNING = "tuning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterMount:
+    """A LoRA adapter: copied out of an image, or a volume of the user's."""
+
+    name: str
+    strength: str
+    image: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    volume_source: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningData:
+    """Where a tuning job reads and writes."""
+
+    urls: tuple[str, ...] = ()
+    input_image: str = ""
+    input_pull_secrets: tuple[str, ...] = ()
+    input_volume: Mapping[str, Any] | None = None
+    output_image: str = ""
+    push_secret: str = ""
+    output_volume: Mapping[str, Any] | None = None
+    results_dir: str = "/mnt/results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One engine on `replicas` pods with `gpus` GPUs each.
+
+    `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
+    /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
+    that kaito makes when a tuning Workspace names none.
+    """
+
+    kind: WorkloadKind
+    owner: Owner
+    owner_api_version: str
+    model: str
+    image: str
+    command: tuple[str, ...]
+    arguments: tuple[str, ...]
+    gpus: int
+    replicas: int
+    node_labels: Mapping[str, str]
+    environment: tuple[tuple[str, str], ...] = ()
+    adapters: tuple[AdapterMount, ...] = ()
+    config_map: str = ""
+    config_hash: str = ""
+    access_secret: str = ""
+    startup_limit_s: int = 1800
+    load_balancer: bool = False
+    training_config: Mapping[str, Any] | None = None
+    tuning: TuningData | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the StatefulSet or Job, and of the Service."""
+        return self.owner.name

@@ -1,0 +1,248 @@
+"""The workload that serves or tunes a Workspace's model: image, command line, files.
+
+Command lines are exec forms in a fixed order: no shell reads them, and the same decision always
+gives the same text.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kaito.domain import labels
+from kaito.domain.cluster_view import ConfigView
+from kaito.domain.engine import EngineName
+from kaito.domain.machine import Owner
+from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
+from kaito.domain.quantity import GIB
+from kaito.domain.sizing import Sizing, tuning_method
+from kaito.domain.workload import AdapterMount, TuningData, Workload, WorkloadKind
+from kaito.domain.workspace import (
+    GROUP,
+    STORED_VERSION,
+    Adapter,
+    InferenceSpec,
+    TuningMethod,
+    TuningSpec,
+    Workspace,
+)
+
+INFERENCE_CONFIG_KEY: Final = "inference_config.yaml"
+TRAINING_CONFIG_KEY: Final = "training_config.yaml"
+CONFIG_DIR: Final = "/mnt/config"
+WEIGHTS_DIR: Final = "/workspace/weights"
+ADAPTERS_DIR: Final = "/mnt/adapter"
+DATA_DIR: Final = "/mnt/data"
+RESULTS_DIR: Final = "/mnt/results"
+
+# Paths in KAITO's base image (facts of v0.12: pkg/model/interface.go).
+_VLLM_SERVER: Final = "/workspace/vllm/inference_api.py"
+_TRANSFORMERS_SERVER: Final = "/workspace/tfs/inference_api.py"
+_TUNING_SCRIPT: Final = "/workspace/tfs/fine_tuning.py"
+_ACCELERATE: Final = ("accelerate", "launch")
+
+# Time a model server may take to start: 15 min and 18 s for each GiB of weights, within 30 to
+# 180 min (kaito-project/kaito@056b8280b presets/workspace/models/vllm_model.go:33-76).
+_START_BASE_S: Final = 15 * 60
+_START_S_PER_GIB: Final = 18
+_START_LEAST_S: Final = 30 * 60
+_START_MOST_S: Final = 180 * 60
+
+
+def plan_workload(workspace: Workspace, sizing: Sizing, config: ConfigView | None) -> Workload:
+    """The workload as it should be. `config` is the ConfigMap that the Workspace names, if any."""
+    owner = Owner(uid=workspace.uid, namespace=workspace.namespace, name=workspace.name)
+    shared: dict[str, Any] = {
+        "owner": owner,
+        "owner_api_version": f"{GROUP}/{STORED_VERSION}",
+        "model": sizing.model.name,
+        "image": _image(workspace, sizing),
+        "gpus": sizing.instance_type.gpu_count,
+        "replicas": sizing.nodes,
+        "node_labels": workspace.node_labels,
+        "config_map": config.name if config else "",
+        "config_hash": config.content_hash if config else "",
+        "access_secret": workspace.preset.preset_options.model_access_secret
+        if workspace.preset
+        else "",
+        "startup_limit_s": start_limit_s(sizing.model.weight_bytes),
+    }
+    if workspace.tuning is not None:
+        return _tuning_workload(workspace.tuning, sizing, shared)
+    assert workspace.inference is not None
+    return _inference_workload(workspace, workspace.inference, sizing, shared)
+
+
+def start_limit_s(weight_bytes: int) -> int:
+    """Seconds that a server may take until it answers /health."""
+    wanted = _START_BASE_S + int(_START_S_PER_GIB * weight_bytes / GIB)
+    return min(max(wanted, _START_LEAST_S), _START_MOST_S)
+
+
+def _image(workspace: Workspace, sizing: Sizing) -> str:
+    preset = workspace.preset
+    return (preset.preset_options.image if preset else "") or sizing.choice.engine.image
+
+
+def _inference_workload(
+    workspace: Workspace, inference: InferenceSpec, sizing: Sizing, shared: Mapping[str, Any]
+) -> Workload:
+    adapters = tuple(_adapter(adapter) for adapter in inference.adapters)
+    if sizing.choice.engine.name is EngineName.VLLM:
+        command: tuple[str, ...] = ("python3", _VLLM_SERVER)
+        arguments = _vllm_arguments(sizing, len(adapters))
+    else:
+        command, arguments = _ACCELERATE, _transformers_arguments(sizing)
+    if inference.config:
+        arguments += (f"--kaito-config-file={CONFIG_DIR}/{INFERENCE_CONFIG_KEY}",)
+    return Workload(
+        kind=WorkloadKind.INFERENCE,
+        command=command,
+        arguments=arguments,
+        adapters=adapters,
+        load_balancer=workspace.annotation(labels.ENABLE_LOAD_BALANCER) == "True",
+        **shared,
+    )
+
+
+def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
+    model, fit = sizing.model, sizing.fit
+    flags: dict[str, str] = {
+        "served-model-name": model.name,
+        "model": model.hf_id,
+        "download-dir": WEIGHTS_DIR,
+        "dtype": fit.dtype,
+        "tensor-parallel-size": str(fit.tensor_parallel),
+        "max-model-len": str(fit.max_model_len),
+        "gpu-memory-utilization": str(float(gpu_memory_utilization(sizing.instance_type.gpu))),
+    }
+    if model.revision:
+        flags["revision"] = model.revision
+    if fit.pipeline_parallel > 1:
+        flags["pipeline-parallel-size"] = str(fit.pipeline_parallel)
+    if fit.data_parallel > 1:
+        flags["data-parallel-size"] = str(fit.data_parallel)
+    if fit.nodes > 1:
+        flags["distributed-executor-backend"] = "ray"
+    if model.tool_call_parser:
+        flags["tool-call-parser"] = model.tool_call_parser
+    if model.reasoning_parser:
+        flags["reasoning-parser"] = model.reasoning_parser
+    arguments = [f"--{flag}={value}" for flag, value in flags.items()]
+    if model.tool_call_parser:
+        arguments.append("--enable-auto-tool-choice")
+    if adapters:
+        # The fit keeps memory for one slot per adapter.
+        arguments += [
+            "--enable-lora",
+            f"--max-loras={adapters}",
+            f"--kaito-adapters-dir={ADAPTERS_DIR}",
+        ]
+    return tuple(arguments)
+
+
+def _transformers_arguments(sizing: Sizing) -> tuple[str, ...]:
+    model = sizing.model
+    arguments = [
+        "--num_processes=1",
+        "--num_machines=1",
+        "--machine_rank=0",
+        "--gpu_ids=all",
+        _TRANSFORMERS_SERVER,
+        "--pipeline=text-generation",
+        f"--pretrained_model_name_or_path={model.hf_id}",
+        "--allow_remote_files",
+        f"--torch_dtype={sizing.fit.dtype}",
+        "--device_map=auto",
+    ]
+    if model.revision:
+        arguments.append(f"--revision={model.revision}")
+    return tuple(arguments)
+
+
+def _adapter(adapter: Adapter) -> AdapterMount:
+    source = adapter.source
+    return AdapterMount(
+        name=source.name,
+        strength=adapter.strength,
+        image=source.image,
+        pull_secrets=source.image_pull_secrets,
+        volume_source=source.volume_source,
+    )
+
+
+def _tuning_workload(tuning: TuningSpec, sizing: Sizing, shared: Mapping[str, Any]) -> Workload:
+    method = tuning_method(tuning.method)
+    source, output = tuning.input, tuning.output
+    assert source is not None, "validated"
+    assert output is not None, "validated"
+    model = sizing.model
+    modules = model.tuning.target_modules if model.tuning else ()
+    environment = [("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")]
+    if modules:
+        environment.append(("DEFAULT_TARGET_MODULES", ",".join(modules)))
+    arguments = (
+        f"--num_processes={sizing.instance_type.gpu_count}",
+        "--num_machines=1",
+        "--machine_rank=0",
+        "--gpu_ids=all",
+        _TUNING_SCRIPT,
+        f"--pretrained_model_name_or_path={model.hf_id}",
+    )
+    data = TuningData(
+        urls=source.urls,
+        input_image=source.image,
+        input_pull_secrets=source.image_pull_secrets,
+        input_volume=source.volume_source,
+        output_image=output.image,
+        push_secret=output.image_push_secret,
+        output_volume=output.volume_source,
+        results_dir=RESULTS_DIR,
+    )
+    return Workload(
+        kind=WorkloadKind.TUNING,
+        command=_ACCELERATE,
+        arguments=arguments,
+        environment=tuple(environment),
+        tuning=data,
+        training_config=None if tuning.config else training_config(method, sizing),
+        **shared,
+    )
+
+
+def training_config(method: TuningMethod, sizing: Sizing) -> dict[str, Any]:
+    """The settings of a tuning job that names no ConfigMap.
+
+    KAITO v0.12's templates (charts/kaito/workspace/templates/{lora,qlora}-params.yaml), with the
+    number format of the GPU and the gradient checkpointing that the fit counts on.
+    """
+    dtype = sizing.fit.dtype
+    return {
+        "training_config": {
+            "ModelConfig": {
+                "torch_dtype": dtype,
+                "local_files_only": True,
+                "device_map": "auto",
+            },
+            "QuantizationConfig": {
+                "load_in_4bit": method is TuningMethod.QLORA,
+                "bnb_4bit_quant_type": "nf4",
+                "bnb_4bit_compute_dtype": dtype,
+                "bnb_4bit_use_double_quant": True,
+            },
+            "LoraConfig": {
+                "r": TUNING_LORA_RANK,
+                "lora_alpha": TUNING_LORA_RANK,
+                "lora_dropout": 0.0,
+            },
+            "TrainingArguments": {
+                "output_dir": RESULTS_DIR,
+                "ddp_find_unused_parameters": False,
+                "save_strategy": "no",
+                "per_device_train_batch_size": 1,
+                "gradient_checkpointing": True,
+                "bf16": dtype == "bfloat16",
+                "fp16": dtype == "float16",
+            },
+            "DataCollator": {"mlm": True},
+            "DatasetConfig": {"shuffle_dataset": True, "train_test_split": 1},
+        }
+    }

@@ -1,0 +1,239 @@
+"""What to do next for a Workspace: machines, then the workload, then say how it stands.
+
+Pure and level-triggered: the plan is made from the whole observed state, the same state gives the
+same plan, and a converged state gives the empty plan.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from kaito.domain import labels
+from kaito.domain import status as st
+from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, WorkspaceView
+from kaito.domain.conditions import find
+from kaito.domain.decision import Refusal, Wanted
+from kaito.domain.errors import Problem
+from kaito.domain.machine import Machine, MachineSpec, Owner
+from kaito.domain.plan import (
+    AddFinalizer,
+    ApplyWorkload,
+    CreateMachine,
+    DeleteMachine,
+    DeleteWorkload,
+    Note,
+    RemoveFinalizer,
+    WorkspacePlan,
+    WorkspaceStep,
+    WriteStatus,
+)
+from kaito.domain.sizing import Sizing
+from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import Workload, WorkloadKind
+from kaito.domain.workspace_status import (
+    condition,
+    conditions_of,
+    cut_message,
+    merge_conditions,
+    resources_ready,
+    status_of,
+)
+
+RECHECK_S: Final = 60.0  # a safety net: watches wake the plan long before
+DELETE_RECHECK_S: Final = 15.0
+
+
+def plan_workspace(
+    view: WorkspaceView,
+    cluster: ClusterView,
+    wanted: Wanted | Refusal,
+    live: WorkloadView | None,
+    *,
+    now_s: float,
+) -> WorkspacePlan:
+    """Steps that move the cluster towards what the Workspace asks for.
+
+    `live` compares the running workload with `wanted.workload`; None with a refusal.
+    """
+    if view.workspace.is_deleting:
+        return _plan_delete(view, cluster, now_s)
+    if isinstance(wanted, Refusal):
+        return _plan_refusal(view, wanted, now_s)
+    if labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
+        return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
+    assert live is not None, "a workload that is wanted was compared"
+    if live.taken:
+        return _plan_refusal(view, _name_taken(live.taken), now_s)
+    machine_steps, kept = _machine_steps(view, cluster, wanted)
+    workload_steps = _workload_steps(view, kept, wanted, live)
+    conditions = conditions_of(view, cluster, kept, wanted, live, changing=bool(workload_steps))
+    status = status_of(view, kept, wanted, conditions, now_s)
+    steps = _with_status(view, status, [*machine_steps, *workload_steps], wanted.sizing)
+    return WorkspacePlan(
+        steps=steps, requeue_after_s=None if status.is_ready and not steps else RECHECK_S
+    )
+
+
+def _name_taken(taken: str) -> Refusal:
+    problem = Problem(
+        field="metadata.name",
+        message=f"{taken} exists and does not belong to this Workspace",
+        remedy="Delete it, or give the Workspace another name",
+    )
+    return Refusal(reason="NameTaken", problems=(problem,))
+
+
+def owner_of(view: WorkspaceView) -> Owner:
+    """The Workspace as the owner of machines and workloads."""
+    workspace = view.workspace
+    return Owner(uid=workspace.uid, namespace=workspace.namespace, name=workspace.name)
+
+
+def _plan_delete(view: WorkspaceView, cluster: ClusterView, now_s: float) -> WorkspacePlan:
+    if labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
+        return WorkspacePlan()
+    if not cluster.machines:
+        return WorkspacePlan(steps=(RemoveFinalizer(),))
+    left = ", ".join(machine.claim_name for machine in cluster.machines)
+    deleting = condition(st.DELETING, "True", "workspaceDeleted", f"releasing {left}")
+    status = merge_conditions(view, [deleting], now_s)
+    steps: list[WorkspaceStep] = []
+    if cluster.has_workload:
+        steps.append(DeleteWorkload())
+    steps += [
+        _delete_machine(machine, "its Workspace is being deleted")
+        for machine in cluster.machines
+        if not machine.deleting
+    ]
+    return WorkspacePlan(
+        steps=_with_status(view, status, steps, None), requeue_after_s=DELETE_RECHECK_S
+    )
+
+
+def _plan_refusal(view: WorkspaceView, refusal: Refusal, now_s: float) -> WorkspacePlan:
+    message = cut_message(refusal.message)
+    conditions = [
+        condition(st.SUCCEEDED, "False", refusal.reason, message),
+        condition(st.READY, "False", refusal.reason, message),
+    ]
+    status = merge_conditions(view, conditions, now_s)
+    return WorkspacePlan(steps=_with_status(view, status, [], None), requeue_after_s=RECHECK_S)
+
+
+def _machine_steps(
+    view: WorkspaceView, cluster: ClusterView, wanted: Wanted
+) -> tuple[list[WorkspaceStep], list[Machine]]:
+    """What to create and release, and the machines that stay, by slot."""
+    specs = {spec.slot: spec for spec in machine_specs(view, wanted.sizing)}
+    steps: list[WorkspaceStep] = []
+    kept: dict[int, Machine] = {}
+    for machine in cluster.machines:
+        slot = machine.spec.slot
+        if machine.deleting:
+            specs.pop(slot, None)  # made again under its name once it is gone
+        elif slot not in specs:
+            steps.append(_delete_machine(machine, "no longer needed"))
+        else:
+            kept[slot] = machine
+            del specs[slot]
+    steps += [CreateMachine(spec=specs[slot]) for slot in sorted(specs)]
+    return steps, [kept[slot] for slot in sorted(kept)]
+
+
+def machine_specs(view: WorkspaceView, sizing: Sizing) -> tuple[MachineSpec, ...]:
+    """One machine for each node of the fit."""
+    workspace = view.workspace
+    return tuple(
+        MachineSpec(
+            owner=owner_of(view),
+            slot=slot,
+            instance_type=sizing.instance_type.name,
+            gpus=sizing.instance_type.gpu_count,
+            disk_bytes=sizing.disk_bytes,
+            labels=machine_labels(view, slot),
+            image_family=workspace.annotation(labels.NODE_IMAGE_FAMILY),
+        )
+        for slot in range(sizing.nodes)
+    )
+
+
+def machine_labels(view: WorkspaceView, slot: int) -> dict[str, str]:
+    """The labels of a machine and its Node: the user's, and whose it is."""
+    workspace = view.workspace
+    return workspace.node_labels | {
+        labels.WORKSPACE: workspace.name,
+        labels.WORKSPACE_NAMESPACE: workspace.namespace,
+        labels.WORKSPACE_UID: workspace.uid,
+        labels.SLOT: str(slot),
+        labels.NODE_POOL: labels.NODE_POOL_KAITO,
+        labels.ACCELERATOR: "nvidia",
+    }
+
+
+def _workload_steps(
+    view: WorkspaceView, kept: Sequence[Machine], wanted: Wanted, live: WorkloadView
+) -> list[WorkspaceStep]:
+    if live.state in {WorkloadState.SAME, WorkloadState.DELETING}:
+        return []
+    if live.state is WorkloadState.MISSING:
+        if _is_done(view, wanted.workload) or not resources_ready(kept, wanted):
+            return []
+        return [ApplyWorkload(workload=wanted.workload)]
+    step = ApplyWorkload(workload=wanted.workload, replace=live.must_replace)
+    named = ", ".join(live.differences)
+    note = Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))
+    return [note, step]
+
+
+def _is_done(view: WorkspaceView, workload: Workload) -> bool:
+    """A tuning job that has succeeded is not run again when its Job is cleaned away."""
+    done = find(view.status.conditions, st.SUCCEEDED)
+    return (
+        workload.kind is WorkloadKind.TUNING
+        and done is not None
+        and done.is_true
+        and done.observed_generation == view.workspace.metadata.generation
+    )
+
+
+def _with_status(
+    view: WorkspaceView,
+    status: WorkspaceStatus,
+    steps: Sequence[WorkspaceStep],
+    sizing: Sizing | None,
+) -> tuple[WorkspaceStep, ...]:
+    """Notes, then the status if it changed or must stand as a fence before buying, then `steps`."""
+    changed = status != view.status
+    buys = any(isinstance(step, CreateMachine) for step in steps)
+    notes = _notes(view.status, status, sizing) if changed else []
+    written = [WriteStatus(status=status)] if changed or buys else []
+    return (*notes, *written, *steps)
+
+
+def _notes(
+    before: WorkspaceStatus, after: WorkspaceStatus, sizing: Sizing | None
+) -> list[WorkspaceStep]:
+    """Events for what a user would ask about: the decision, each step reached, lost or blocked."""
+    notes: list[WorkspaceStep] = []
+    if sizing is not None and before.target_node_count == 0:
+        notes.append(Note(type="Normal", reason="FitDecided", message=cut_message(sizing.summary)))
+        notes += [
+            Note(type="Warning", reason=warning.reason, message=warning.message)
+            for warning in sizing.warnings
+        ]
+    for kind in (st.RESOURCE_READY, st.INFERENCE_READY, st.JOB_STARTED, st.SUCCEEDED):
+        old, new = find(before.conditions, kind), find(after.conditions, kind)
+        if new is None or (old is not None and old.status == new.status):
+            continue
+        if new.is_true:
+            notes.append(Note(type="Normal", reason=kind, message=new.message or new.reason))
+        elif old is not None and old.is_true:
+            notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
+    if after.blocked_reason and after.blocked_reason != before.blocked_reason:
+        blocked = find(after.conditions, st.SUCCEEDED)
+        assert blocked is not None
+        notes.append(Note(type="Warning", reason=blocked.reason, message=blocked.message))
+    return notes
+
+
+def _delete_machine(machine: Machine, reason: str) -> DeleteMachine:
+    return DeleteMachine(claim_name=machine.claim_name, uid=machine.uid, reason=reason)

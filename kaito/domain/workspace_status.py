@@ -1,0 +1,235 @@
+"""From the observed state to a Workspace's conditions and state."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from kaito.domain import status as st
+from kaito.domain.cluster_view import (
+    ClusterView,
+    PodView,
+    WorkloadState,
+    WorkloadView,
+    WorkspaceView,
+)
+from kaito.domain.conditions import Condition, Truth, find, merge
+from kaito.domain.decision import Wanted
+from kaito.domain.machine import LAUNCHED, Machine
+from kaito.domain.machine import READY as MACHINE_READY
+from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import WorkloadKind
+
+MESSAGE_LIMIT_CHARS: Final = 256  # as KAITO cuts condition messages
+
+# Machine reasons that no retry of ours can cure.
+_MACHINE_BLOCKS: Final = {"QuotaExceeded": "QuotaExceeded", "LaunchRejected": "MachineRejected"}
+
+
+def status_of(
+    view: WorkspaceView,
+    kept: Sequence[Machine],
+    wanted: Wanted,
+    conditions: Sequence[Condition],
+    now_s: float,
+) -> WorkspaceStatus:
+    """The status to write: `conditions` laid over the observed ones, nodes, count and state."""
+    merged = merge_conditions(view, conditions, now_s)
+    return replace(
+        merged,
+        worker_nodes=tuple(sorted(machine.node_name for machine in kept if machine.node_name)),
+        target_node_count=wanted.sizing.nodes,
+        state=_state(view.status.state, merged, wanted.workload.kind),
+    )
+
+
+def _state(before: str, status: WorkspaceStatus, kind: WorkloadKind) -> str:
+    """KAITO v0.12's state: inference never goes back to Pending once it was Ready."""
+    if kind is WorkloadKind.TUNING:
+        if status.is_ready:
+            return "Succeeded"
+        if status.blocked_reason:
+            return "Failed"
+        return "Running" if status.is_true(st.JOB_STARTED) else "Pending"
+    if status.is_ready:
+        return "Ready"
+    return "NotReady" if before in {"Ready", "NotReady"} else "Pending"
+
+
+def conditions_of(
+    view: WorkspaceView,
+    cluster: ClusterView,
+    kept: Sequence[Machine],
+    wanted: Wanted,
+    live: WorkloadView,
+    *,
+    changing: bool,
+) -> list[Condition]:
+    """The Workspace's conditions, in the order in which they come true."""
+    machines = _machines_condition(kept, wanted)
+    nodes = _nodes_condition(kept, cluster, wanted)
+    resources = nodes if machines.is_true else machines
+    resource = condition(
+        st.RESOURCE_READY,
+        "True" if resources.is_true else "False",
+        "workspaceResourceStatusSuccess"
+        if resources.is_true
+        else "workspaceResourceStatusNotReady",
+        resources.message,
+    )
+    if wanted.workload.kind is WorkloadKind.INFERENCE:
+        work, done = _inference_conditions(cluster, wanted, live, resource, changing)
+    else:
+        work, done = _tuning_conditions(view, cluster, live, resource)
+    blocked = _blocked_by_machine(kept)
+    if blocked is not None and not done.is_true:
+        done = blocked
+    ready = replace(done, type=st.READY)
+    return [machines, nodes, resource, work, done, ready]
+
+
+def _machines_condition(kept: Sequence[Machine], wanted: Wanted) -> Condition:
+    count = wanted.sizing.nodes
+    if resources_ready(kept, wanted):
+        return condition(st.NODE_CLAIM_READY, "True", "NodeClaimsReady", f"{count} of {count}")
+    ready = sum(machine.is_ready for machine in kept)
+    waiting = next((machine for machine in kept if not machine.is_ready), None)
+    text = f"{ready} of {count} {wanted.sizing.instance_type.name} ready"
+    if waiting is None:
+        return condition(st.NODE_CLAIM_READY, "False", "NodeClaimNotReady", text)
+    blocking = next(
+        (
+            found
+            for found in waiting.conditions
+            if found.type != MACHINE_READY and not found.is_true
+        ),
+        None,
+    )
+    if blocking is None:
+        return condition(st.NODE_CLAIM_READY, "False", "NodeClaimNotReady", text)
+    detail = f"{text}; {waiting.claim_name}: {blocking.message or blocking.reason}"
+    return condition(st.NODE_CLAIM_READY, "False", blocking.reason, cut_message(detail))
+
+
+def _nodes_condition(kept: Sequence[Machine], cluster: ClusterView, wanted: Wanted) -> Condition:
+    by_name = {node.name: node for node in cluster.nodes}
+    unready = [
+        machine.node_name or machine.claim_name
+        for machine in kept
+        if (node := by_name.get(machine.node_name)) is None or not node.ready
+    ]
+    missing = wanted.sizing.nodes - len(kept)
+    if not unready and missing <= 0:
+        return condition(st.NODES_READY, "True", "NodesReady", ", ".join(sorted(by_name)))
+    text = f"waiting for {', '.join(unready)}" if unready else f"{missing} not created yet"
+    return condition(st.NODES_READY, "False", "NodeNotReady", cut_message(text))
+
+
+def _inference_conditions(
+    cluster: ClusterView,
+    wanted: Wanted,
+    live: WorkloadView,
+    resource: Condition,
+    changing: bool,
+) -> tuple[Condition, Condition]:
+    replicas = wanted.workload.replicas
+    serving = (
+        live.state is WorkloadState.SAME
+        and not changing
+        and live.settled
+        and live.ready_replicas >= replicas
+    )
+    if serving:
+        text = f"{live.ready_replicas} of {replicas} pods ready"
+        work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
+    else:
+        reason, text = _why_pending(cluster.pods, live, resource)
+        work = condition(st.INFERENCE_READY, "False", reason, text)
+    return work, _succeeded(work, resource, "serving")
+
+
+def _tuning_conditions(
+    view: WorkspaceView, cluster: ClusterView, live: WorkloadView, resource: Condition
+) -> tuple[Condition, Condition]:
+    before = find(view.status.conditions, st.JOB_STARTED)
+    same = live.state is WorkloadState.SAME
+    if same and live.succeeded:
+        work = condition(st.JOB_STARTED, "True", "WorkspaceTuningJobStatusStarted", "finished")
+        return work, condition(st.SUCCEEDED, "True", "workspaceSucceeded", "tuning finished")
+    if live.state is WorkloadState.MISSING and before is not None and before.is_true:
+        done = find(view.status.conditions, st.SUCCEEDED)
+        if done is not None and done.is_true:
+            return before, done
+    if same and live.failed:
+        text = cut_message(live.message or "the job failed")
+        work = condition(st.JOB_STARTED, "False", "WorkspaceTuningJobStatusFailed", text)
+        return work, condition(st.SUCCEEDED, "False", "WorkspaceTuningJobStatusFailed", text)
+    if same and live.active and any(pod.phase == "Running" for pod in cluster.pods):
+        work = condition(st.JOB_STARTED, "True", "WorkspaceTuningJobStatusStarted", "running")
+        return work, condition(st.SUCCEEDED, "False", "workspacePending", "tuning is running")
+    reason, text = _why_pending(cluster.pods, live, resource)
+    if reason == "WorkspaceInferenceStatusPending":
+        reason = "WorkspaceTuningJobStatusPending"
+    work = condition(st.JOB_STARTED, "False", reason, text)
+    return work, condition(st.SUCCEEDED, "False", "workspacePending", work.message)
+
+
+def _succeeded(work: Condition, resource: Condition, doing: str) -> Condition:
+    if work.is_true and resource.is_true:
+        return condition(st.SUCCEEDED, "True", "workspaceSucceeded", doing)
+    waiting = work if resource.is_true else resource
+    return condition(st.SUCCEEDED, "False", "workspacePending", waiting.message)
+
+
+def _why_pending(
+    pods: Sequence[PodView], live: WorkloadView, resource: Condition
+) -> tuple[str, str]:
+    pending = "WorkspaceInferenceStatusPending"
+    if live.state is WorkloadState.MISSING:
+        waits = "the workload starts next" if resource.is_true else "waiting for the machines"
+        return pending, waits
+    if live.state is WorkloadState.DELETING:
+        return pending, "waiting for the old workload to go"
+    stuck = next((pod for pod in pods if not pod.ready and pod.reason), None)
+    if stuck is not None:
+        return stuck.reason, cut_message(f"{stuck.name}: {stuck.message}")
+    if live.state is WorkloadState.DIFFERENT or not live.settled:
+        return pending, "rolling out a change"
+    return pending, "waiting for the pods to become ready"
+
+
+def _blocked_by_machine(kept: Sequence[Machine]) -> Condition | None:
+    for machine in kept:
+        launched = find(machine.conditions, LAUNCHED)
+        if launched is not None and launched.reason in _MACHINE_BLOCKS:
+            text = cut_message(f"{machine.claim_name}: {launched.message}")
+            return condition(st.SUCCEEDED, "False", _MACHINE_BLOCKS[launched.reason], text)
+    return None
+
+
+def merge_conditions(
+    view: WorkspaceView, conditions: Sequence[Condition], now_s: float
+) -> WorkspaceStatus:
+    """The observed status with `conditions` laid over it, stamped with the generation seen."""
+    stamped = [_at(view, found) for found in conditions]
+    return replace(view.status, conditions=merge(view.status.conditions, stamped, now_s=now_s))
+
+
+def resources_ready(kept: Sequence[Machine], wanted: Wanted) -> bool:
+    """Whether every machine of the fit is there and ready."""
+    return len(kept) == wanted.sizing.nodes and all(machine.is_ready for machine in kept)
+
+
+def condition(kind: str, status: Truth, reason: str, message: str) -> Condition:
+    """A condition before it is stamped with time and generation."""
+    return Condition(type=kind, status=status, reason=reason, message=message)
+
+
+def _at(view: WorkspaceView, found: Condition) -> Condition:
+    return replace(found, observed_generation=view.workspace.metadata.generation)
+
+
+def cut_message(text: str) -> str:
+    """The text as it fits a condition."""
+    if len(text) <= MESSAGE_LIMIT_CHARS:
+        return text
+    return text[: MESSAGE_LIMIT_CHARS - 1] + "…"

@@ -1,0 +1,263 @@
+"""Observe, plan, act: the same functions in production and in the twin.
+
+A round is a generator that yields after every port call. Production drains it; the twin puts
+latency, other actors, stale reads and crashes at each yield. It returns when to look again.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from kaito.domain.catalogue import Catalogue
+from kaito.domain.cluster_view import ConfigView, WorkloadView, WorkspaceView
+from kaito.domain.decision import Refusal, Wanted, decide
+from kaito.domain.errors import InvalidInput, PortError, Unavailable
+from kaito.domain.machine import Machine
+from kaito.domain.machine_plan import (
+    MachineLimits,
+    MachineView,
+    launch_failed,
+    orphans,
+    plan_machine,
+)
+from kaito.domain.plan import (
+    AddFinalizer,
+    ApplyWorkload,
+    CreateMachine,
+    DeleteMachine,
+    DeleteWorkload,
+    LabelNode,
+    Launch,
+    MachinePlan,
+    MachineStep,
+    Note,
+    RemoveFinalizer,
+    Terminate,
+    WorkspacePlan,
+    WorkspaceStep,
+    WriteMachine,
+    WriteStatus,
+)
+from kaito.domain.ports import Clock, MachineCloud, MachineStore, WorkspaceStore
+from kaito.domain.workspace import Workspace
+from kaito.domain.workspace_plan import plan_workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a round ended. `again_after_s` None: not before something changes. A round that ended
+    with an `error` is repeated, further apart each time."""
+
+    again_after_s: float | None = None
+    error: PortError | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not None
+
+
+Steps: TypeAlias = Generator[None, None, Outcome]
+
+
+class Decisions:
+    """What each Workspace wants, decided again only when its spec or its config has changed."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._known: dict[str, tuple[object, Wanted | Refusal]] = {}
+
+    def of(self, workspace: Workspace, config: ConfigView | None) -> Wanted | Refusal:
+        """The same as `decision.decide`."""
+        metadata = workspace.metadata
+        basis = (metadata.generation, tuple(sorted(metadata.annotations.items())), _basis(config))
+        known = self._known.get(workspace.uid)
+        if known is not None and known[0] == basis:
+            return known[1]
+        decided = decide(workspace, self._catalogue, config)
+        self._known[workspace.uid] = (basis, decided)
+        return decided
+
+    def forget(self, workspace: Workspace) -> None:
+        """Let go of a Workspace that is being deleted."""
+        self._known.pop(workspace.uid, None)
+
+
+def _basis(config: ConfigView | None) -> object:
+    return config and (config.name, config.content_hash, config.problem)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything that reconciling needs from the outside."""
+
+    workspaces: WorkspaceStore
+    machines: MachineStore
+    cloud: MachineCloud
+    clock: Clock
+    limits: MachineLimits
+    decisions: Decisions
+
+
+def reconcile_workspace(ports: Ports, namespace: str, name: str) -> Steps:
+    """One round for one Workspace. Port errors end the round; the next one observes again."""
+    try:
+        try:
+            view = ports.workspaces.read_workspace(namespace, name)
+        except InvalidInput:
+            return Outcome()  # stored before the rule existed: only the user can act
+        yield
+        if view is None:
+            return Outcome()
+        plan = yield from _observe_and_plan(ports, view)
+        yield from act_workspace(ports, view, plan)
+    except PortError as error:
+        return _failed(error)
+    return Outcome(plan.requeue_after_s)
+
+
+def reconcile_machine(ports: Ports, claim_name: str) -> Steps:
+    """One round for one machine. Port errors end the round; the next one observes again."""
+    try:
+        machine = ports.machines.read_machine(claim_name)
+        yield
+        if machine is None:
+            return Outcome()
+        view = yield from _observe_machine(ports, machine)
+        plan = plan_machine(view, limits=ports.limits, now_s=ports.clock.now_s())
+        again_after_s = yield from act_machine(ports, machine, plan)
+    except PortError as error:
+        return _failed(error)
+    return Outcome(again_after_s)
+
+
+def _failed(error: PortError) -> Outcome:
+    """Observe again after a pause."""
+    retry_after_s = error.retry_after_s if isinstance(error, Unavailable) else None
+    return Outcome(retry_after_s, error)
+
+
+def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
+    """One round of giving back cloud machines that no record stands for, and records that no
+    Workspace stands for."""
+    try:
+        clouds = ports.cloud.list_machines()
+        yield
+        machines = ports.machines.list_machines()
+        yield
+        for step in orphans(clouds, machines, now_s=ports.clock.now_s()):
+            ports.cloud.terminate(step.cloud_name)
+            yield
+        for machine in machines:
+            owner = machine.spec.owner
+            if not machine.deleting and not ports.machines.workspace_exists(
+                owner.namespace, owner.name, owner.uid
+            ):
+                ports.machines.delete_record(machine.claim_name, machine.uid)
+            yield
+    except PortError:
+        return Outcome(every_s)  # the next round is soon enough
+    return Outcome(every_s)
+
+
+def _observe_and_plan(ports: Ports, view: WorkspaceView) -> Generator[None, None, WorkspacePlan]:
+    cluster = ports.workspaces.observe(view.workspace)
+    yield
+    live: WorkloadView | None = None
+    wanted = ports.decisions.of(view.workspace, cluster.config)
+    if view.workspace.is_deleting:
+        ports.decisions.forget(view.workspace)
+    elif isinstance(wanted, Wanted):
+        live = ports.workspaces.compare(wanted.workload)
+        yield
+    return plan_workspace(view, cluster, wanted, live, now_s=ports.clock.now_s())
+
+
+def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, MachineView]:
+    clouds = [seen for seen in ports.cloud.list_machines() if seen.claim_name == machine.claim_name]
+    yield
+    current = next((seen for seen in clouds if seen.name == machine.cloud_name), None)
+    node = None
+    if current is not None and current.provider_id:
+        node = ports.machines.node_of(machine, current.provider_id)
+        yield
+    owner_exists = True
+    if not machine.deleting and current is None:
+        owner = machine.spec.owner
+        owner_exists = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
+        yield
+    return MachineView(machine=machine, cloud=tuple(clouds), node=node, owner_exists=owner_exists)
+
+
+def act_workspace(
+    ports: Ports, view: WorkspaceView, plan: WorkspacePlan
+) -> Generator[None, None, None]:
+    """Carry out a plan, step by step. Raises: PortError from the first call that fails."""
+    for step in plan.steps:
+        view = _act_workspace_step(ports.workspaces, view, step)
+        yield
+
+
+def _act_workspace_step(
+    store: WorkspaceStore, view: WorkspaceView, step: WorkspaceStep
+) -> WorkspaceView:
+    match step:
+        case Note():
+            store.note(view, step)
+        case AddFinalizer():
+            return store.add_finalizer(view)
+        case RemoveFinalizer():
+            store.remove_finalizer(view)
+        case WriteStatus(status=status):
+            return store.write_status(view, status)
+        case CreateMachine(spec=spec):
+            store.create_machine(spec)
+        case DeleteMachine(claim_name=claim_name, uid=uid):
+            store.delete_machine(claim_name, uid)
+        case ApplyWorkload(workload=workload, replace=replace):
+            store.apply_workload(workload, replace=replace)
+        case DeleteWorkload():
+            store.delete_workload(view.workspace)
+        case _:
+            assert_never(step)
+    return view
+
+
+def act_machine(
+    ports: Ports, machine: Machine, plan: MachinePlan
+) -> Generator[None, None, float | None]:
+    """Carry out a plan, step by step; a refused order is recorded as what to do next.
+
+    Returns when to look again, in seconds. Raises: PortError from the first other call that fails.
+    """
+    for step in plan.steps:
+        try:
+            machine = _act_machine_step(ports, machine, step)
+        except PortError as error:
+            if not isinstance(step, Launch):
+                raise
+            yield
+            refused = launch_failed(machine, error, now_s=ports.clock.now_s())
+            return (yield from act_machine(ports, machine, refused))
+        yield
+    return plan.requeue_after_s
+
+
+def _act_machine_step(ports: Ports, machine: Machine, step: MachineStep) -> Machine:
+    match step:
+        case Note():
+            ports.machines.note_machine(machine, step)
+        case WriteMachine():
+            return ports.machines.write_machine(machine, step)
+        case Launch(order=order):
+            ports.cloud.launch(order)
+        case Terminate(cloud_name=cloud_name):
+            ports.cloud.terminate(cloud_name)
+        case LabelNode(node_name=node_name, labels=added):
+            ports.machines.label_node(node_name, added)
+        case DeleteMachine(claim_name=claim_name, uid=uid):
+            ports.machines.delete_record(claim_name, uid)
+        case RemoveFinalizer():
+            ports.machines.remove_machine_finalizer(machine)
+        case _:
+            assert_never(step)
+    return machine

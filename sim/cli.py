@@ -1,0 +1,286 @@
+"""`python -m sim`: run scenarios in a simulated cluster.
+
+Exit codes: 0 as expected, 1 an expectation failed, 2 the input is wrong, 130 interrupted. What
+takes long to import is imported by the command that needs it.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from kaito.domain.errors import InvalidInput, Problem
+    from sim.result import Calibration, Progress, RunResult
+    from sim.scenario import Scenario
+
+UNEXPECTED: Final = 1
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+_PIPE_WIDTH: Final = 110  # cells, where no terminal says how wide it is
+
+app = typer.Typer(
+    name="python -m sim",
+    help="Run Kubernetes manifests and scenarios in a simulated GPU cluster, in virtual time.",
+    epilog="Start with: python -m sim run sim/scenarios/quickstart_phi_3.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="table for people, json for programs.")
+]
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    try:
+        app(prog_name="python -m sim")
+    except KeyboardInterrupt:  # before a command had begun
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+@app.command()
+def run(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Scenario files, Kubernetes manifests, directories of them, or - for stdin.",
+        ),
+    ],
+    output: OutputOption = Output.TABLE,
+    events: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write every event of the run to FILE, as JSON lines."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Seed of everything random, in place of the file's."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Stop then, such as 30m or 2h, in simulated time."),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress; print only what failed.")
+    ] = False,
+) -> None:
+    """Take manifests from `kubectl apply` to READY in a simulated cluster.
+
+    Plain manifests run in a default world and are expected to become READY. Scenario files say what
+    happens when, and what is expected of it. Secrets that a plain manifest names are assumed.
+
+    \b
+    Examples:
+      python -m sim run workspace.yaml
+      python -m sim run workspace.yaml configmap.yaml --seed 7
+      python -m sim run sim/scenarios/delete_while_provisioning.yaml --events events.jsonl
+      kubectl get workspace my-model -o yaml | python -m sim run - -o json
+
+    Exit code: 0 as expected, 1 an expectation failed, 2 the input is wrong.
+    """
+    with _input_errors():
+        until_s = _until(until)
+        scenario = _load(files)
+        with _event_log(events, files) as log:
+            result = _simulate(scenario, seed, until_s, log, quiet=quiet)
+    if output is Output.JSON:
+        _print_json(result.to_json())
+    else:
+        from sim.report import print_run
+
+        replay = _replay(files, result.seed, until)
+        print_run(_console(sys.stdout), result, replay=replay, quiet=quiet)
+    if not result.ok:
+        raise typer.Exit(UNEXPECTED)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of scenario files, for editors and checks.
+
+    \b
+    Example:
+      python -m sim schema > scenario.schema.json
+    """
+    from sim.scenario_file import scenario_schema
+
+    _print_json(scenario_schema())
+
+
+@app.command()
+def calibrate(
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE]", help="Scenario or manifest; default: phi-3 quick start."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100_000, help="How many runs.")] = 1_000,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Hold simulated phase times against published measurements, over many seeds.
+
+    \b
+    Examples:
+      python -m sim calibrate
+      python -m sim calibrate workspace.yaml --seeds 200 -o json
+
+    Exit code: 0 all medians inside the published ranges, 1 some are not, 2 the input is wrong.
+    """
+    with _input_errors():
+        path = file or str(Path(__file__).parent / "scenarios" / "quickstart_phi_3.yaml")
+        result = _calibrate(_load([path]), seeds)
+    if output is Output.JSON:
+        _print_json(result.to_json())
+    else:
+        from sim.report import print_calibration
+
+        print_calibration(_console(sys.stdout), result)
+    if not result.ok:
+        raise typer.Exit(UNEXPECTED)
+
+
+def _load(files: list[str]) -> "Scenario":
+    from sim.loading import load
+
+    return load(files)
+
+
+def _simulate(
+    scenario: "Scenario",
+    seed: int | None,
+    until_s: float | None,
+    log: TextIO | None,
+    *,
+    quiet: bool,
+) -> "RunResult":
+    from sim.run import simulate
+
+    with _progress(shown=not quiet) as on_progress:
+        return simulate(scenario, seed=seed, until_s=until_s, on_progress=on_progress, events=log)
+
+
+def _calibrate(scenario: "Scenario", seeds: int) -> "Calibration":
+    from sim.calibration import calibrate as calibrate_scenario
+
+    return calibrate_scenario(scenario, seeds=seeds)
+
+
+@contextmanager
+def _input_errors() -> Iterator[None]:
+    """Print what is wrong with the input and exit with 2."""
+    from kaito.domain.errors import InvalidInput
+
+    try:
+        yield
+    except InvalidInput as error:
+        _print_problems(error)
+        raise typer.Exit(BAD_INPUT) from error
+
+
+def _print_problems(error: "InvalidInput") -> None:
+    from sim.report import print_problems
+
+    print_problems(_console(sys.stderr), error)
+
+
+def _until(text: str | None) -> float | None:
+    from kaito.domain.errors import InvalidInput, Problem
+    from sim.durations import EXAMPLES, parse_duration
+
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        problem = Problem(
+            field="--until", message=f"{error}, got {text!r}", remedy=f"Write {EXAMPLES}"
+        )
+        raise InvalidInput([problem]) from error
+
+
+@contextmanager
+def _event_log(path: str | None, inputs: list[str]) -> Iterator[TextIO | None]:
+    """The file for events, opened before anything runs."""
+    from kaito.domain.errors import InvalidInput
+
+    if path is None:
+        yield None
+        return
+    if any(_same_file(path, one) for one in inputs):
+        raise InvalidInput([_log_problem(path, "is an input and would be overwritten")])
+    with ExitStack() as stack:
+        try:
+            log = stack.enter_context(Path(path).open("w", encoding="utf-8", newline="\n"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise InvalidInput([_log_problem(path, f"cannot be written: {reason}")]) from error
+        yield log
+
+
+def _same_file(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False  # one of them is not there
+
+
+def _log_problem(path: str, message: str) -> "Problem":
+    from kaito.domain.errors import Problem
+
+    return Problem(field=f"--events {path}", message=message, remedy="Name another file")
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator["Callable[[Progress], None] | None"]:
+    """A line on stderr that follows the run, where a terminal can show it."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.markup import escape
+
+    from sim.durations import duration_text
+
+    with _console(sys.stderr).status("starting") as status:
+
+        def follow(progress: "Progress") -> None:
+            now = duration_text(progress.now_s)
+            count = f"{progress.ready}/{progress.total} ready"
+            status.update(escape(f"{now}  {count}  {progress.current}".rstrip()))
+
+        yield follow
+
+
+def _console(stream: TextIO) -> Any:
+    """A console that keeps colours to terminals and asks them how wide they are."""
+    from rich.console import Console
+
+    is_sized = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if is_sized else _PIPE_WIDTH)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _replay(files: list[str], seed: int, until: str | None) -> str:
+    """The command that runs the same again."""
+    command = ["python", "-m", "sim", "run", *files, "--seed", str(seed)]
+    return shlex.join(command if until is None else [*command, "--until", until])

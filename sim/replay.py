@@ -1,0 +1,139 @@
+"""Plays a timeline on paper: what is wrong with it before any of it is simulated."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from kaito.domain.catalogue import Catalogue
+from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.names import nearest
+from kaito.domain.validation import validate
+from kaito.domain.workspace import Workspace, parse_workspace
+from sim import manifests, yaml_values
+from sim.manifests import Key
+from sim.scenario import Apply, Delete, Patch, Step
+
+
+def find_problems(steps: Sequence[Step], catalogue: Catalogue) -> Iterator[tuple[int, Problem]]:
+    """What is wrong with `steps` (sorted by time): (index of the step, problem with its part).
+
+    A field is relative to the manifest, or to the patch; `name` is the target's.
+    """
+    objects: dict[Key, Mapping[str, Any]] = {}
+    start = 0
+    while start < len(steps):
+        end = start
+        while end < len(steps) and steps[end].at_s == steps[start].at_s:
+            end += 1
+        yield from _duplicates(steps, range(start, end))
+        for index in range(start, end):
+            yield from ((index, one) for one in _play(steps[index], objects))
+        for index in range(start, end):
+            yield from ((index, one) for one in _judge(steps[index], objects, catalogue))
+        start = end
+
+
+def workspaces_in(steps: Iterable[Apply]) -> Iterator[tuple[Apply, Workspace]]:
+    """The Workspaces among the applied manifests that can be read."""
+    for step in steps:
+        workspace = _parsed(step.manifest)
+        if workspace is not None:
+            yield step, workspace
+
+
+def _duplicates(steps: Sequence[Step], among: range) -> Iterator[tuple[int, Problem]]:
+    first: dict[Key, str] = {}
+    for index in among:
+        step = steps[index]
+        if not isinstance(step, Apply):
+            continue
+        if step.key in first:
+            message = f"{step.key} is given twice at one time, also at {first[step.key]}"
+            remedy = "Remove or rename one"
+            yield index, Problem(field="metadata.name", message=message, remedy=remedy)
+        first.setdefault(step.key, step.source)
+
+
+def _play(step: Step, objects: dict[Key, Mapping[str, Any]]) -> Iterator[Problem]:
+    """Change `objects` as the step does."""
+    if isinstance(step, Apply):
+        objects[step.key] = step.manifest
+    elif isinstance(step, Patch | Delete):
+        if step.key not in objects:
+            close = nearest(step.key.name, [key.name for key in objects])
+            hint = f"Did you mean {' or '.join(close)}?" if close else "Apply it at an earlier time"
+            message = f"there is no {step.key} at {step.at_s:g} s"
+            yield Problem(field="name", message=message, remedy=hint)
+        elif isinstance(step, Patch):
+            objects[step.key] = manifests.merged(objects[step.key], step.merge)
+        else:
+            _remove(step.key, objects)
+
+
+def _remove(key: Key, objects: dict[Key, Mapping[str, Any]]) -> None:
+    del objects[key]
+    if key.kind == manifests.NAMESPACE:
+        for inside in [one for one in objects if one.namespace == key.name]:
+            del objects[inside]
+
+
+def _judge(
+    step: Step, objects: Mapping[Key, Mapping[str, Any]], catalogue: Catalogue
+) -> Iterator[Problem]:
+    """What is wrong with the object that the step leaves, beyond what each file says by itself."""
+    if not isinstance(step, Apply | Patch):
+        return
+    body = step.manifest if isinstance(step, Apply) else objects.get(step.key)
+    if body is None:
+        return
+    if isinstance(step, Patch):
+        found = manifests.problems_in(body)
+        yield from found
+        if found:
+            return
+    if step.key.kind == manifests.CONFIG_MAP:
+        yield from _config_problems(body)
+    workspace = _parsed(body) if step.key.kind == manifests.WORKSPACE else None
+    if workspace is not None:
+        yield from validate(workspace, catalogue, _config_of(workspace, objects))
+
+
+def _parsed(body: Mapping[str, Any]) -> Workspace | None:
+    try:
+        return parse_workspace(body)
+    except InvalidInput:
+        return None  # said where the manifest was read
+
+
+def _config_problems(body: Mapping[str, Any]) -> Iterator[Problem]:
+    """An engine's config that is no YAML mapping; what it may hold is the operator's business."""
+    data = body.get("data")
+    text = data.get(manifests.INFERENCE_CONFIG) if isinstance(data, Mapping) else None
+    if not isinstance(text, str):
+        return
+    field = f"data.{manifests.INFERENCE_CONFIG}"
+    try:
+        parsed = yaml_values.parse(text)
+    except yaml_values.BadText as error:
+        for flaw in error.flaws:
+            where = f"in its line {flaw.line}{f', {flaw.path}' if flaw.path else ''}: "
+            yield Problem(field=field, message=f"{where}{flaw.message}", remedy=flaw.remedy)
+        return
+    if parsed and not isinstance(parsed[0].value, dict):
+        yield Problem(field=field, message="must hold a mapping, such as vllm: {...}")
+
+
+def _config_of(
+    workspace: Workspace, objects: Mapping[Key, Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    """The parsed inference_config.yaml of the Workspace's ConfigMap, if it is there by then."""
+    name = workspace.inference.config if workspace.inference else ""
+    found = objects.get(Key(manifests.CONFIG_MAP, workspace.namespace, name), {})
+    data = found.get("data")
+    text = data.get(manifests.INFERENCE_CONFIG) if isinstance(data, Mapping) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        parsed = yaml_values.parse(text)
+    except yaml_values.BadText:
+        return None
+    return parsed[0].value if parsed and isinstance(parsed[0].value, dict) else None

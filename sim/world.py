@@ -1,0 +1,208 @@
+"""The simulated world, put together: the one place in `sim` that knows adapters by name."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import simpy
+
+from kaito.adapters.fake.cloud import FakeGpuCloud, MachineLife
+from kaito.adapters.fake.engine import Engine
+from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, FaultyKubeApi, StaleBy, Verb
+from kaito.adapters.fake.garbage_collector import GarbageCollector
+from kaito.adapters.fake.job import JobController
+from kaito.adapters.fake.kubelet import Kubelet
+from kaito.adapters.fake.latencies import Latencies, load_latencies
+from kaito.adapters.fake.namespaces import NamespaceController
+from kaito.adapters.fake.pod_gc import PodGarbageCollector
+from kaito.adapters.fake.scheduler import Scheduler
+from kaito.adapters.fake.stateful_set import StatefulSetController
+from kaito.adapters.fake.store import ObjectStore
+from kaito.adapters.fake.streams import Streams
+from kaito.adapters.files import default_directory
+from kaito.adapters.k8s.admission import WorkspaceAdmission
+from kaito.adapters.k8s.controller import Controller
+from kaito.adapters.kube_api import (
+    CONFIG_MAP,
+    JOB,
+    NODE,
+    NODE_CLAIM,
+    POD,
+    RESOURCES,
+    SERVICE,
+    STATEFUL_SET,
+    WORKSPACE,
+    KubeApi,
+    KubeObject,
+    Resource,
+)
+from kaito.bootstrap import kubernetes_ports
+from kaito.domain.catalogue import Catalogue
+from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
+from sim.clockwork import EPOCH_S, Slot, VirtualClock
+from sim.event_log import EventLog
+from sim.operator import Operator
+from sim.recorder import Recorder
+from sim.scenario import AnyFault
+from sim.scenario import World as WorldSettings
+from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
+
+_READ_BY_OPERATOR: Final = (
+    WORKSPACE,
+    NODE_CLAIM,
+    NODE,
+    STATEFUL_SET,
+    JOB,
+    POD,
+    SERVICE,
+    CONFIG_MAP,
+)
+_READS: Final = frozenset({"get", "list"})
+
+
+class World:
+    """A cluster, a cloud and an operator on one virtual clock.
+
+    `stale_reads`: whether the operator's reads may be made stale, which costs memory for history.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        catalogue: Catalogue,
+        settings: WorldSettings,
+        log: EventLog,
+        stale_reads: bool = False,
+    ) -> None:
+        self.env = simpy.Environment(initial_time=EPOCH_S)
+        self.clock = VirtualClock(self.env)
+        self.region = settings.region
+        self.recorder = Recorder(log)
+        streams = Streams(seed)
+        uids = streams.get("uids")
+        self.store = ObjectStore(
+            now_s=self.clock.now_s,
+            new_uid=lambda: str(uuid.UUID(int=uids.getrandbits(128), version=4)),
+            admission=(WorkspaceAdmission(catalogue),),
+        )
+        self._plug_in(RESOURCES)
+        latencies = latencies_of(settings)
+        cloud_slot = Slot(self.env)
+        self.cloud = FakeGpuCloud(
+            api=self.store,
+            catalogue=catalogue,
+            latencies=latencies,
+            streams=streams,
+            region=settings.region,
+            now_s=self.clock.now_s,
+            wake=cloud_slot.wake,
+            recorder=self.recorder,
+        )
+        cloud_slot.attach(self.cloud.step)
+        self._start_cluster(catalogue, latencies, streams)
+        self._fault: Callable[[Verb], Fault | None] = lambda _verb: None
+        api: KubeApi = self.store
+        self._faulty = FaultyKubeApi(
+            self.store,
+            now_s=self.clock.now_s,
+            choose=lambda verb: self._fault(verb),
+            remembered=_READ_BY_OPERATOR if stale_reads else (),
+        )
+        api = self._faulty
+        ports = kubernetes_ports(
+            api, live=self.store, cloud=self.cloud, clock=self.clock, catalogue=catalogue
+        )
+        self.operator = Operator(
+            self.env,
+            streams.get("operator"),
+            lambda wake: Controller(api, ports, wake),
+            on_error=lambda key, error: log.write(
+                self.now_s(), "ROUND_FAILED", key=key, error=type(error).__name__, why=str(error)
+            ),
+        )
+        self.operator.start()
+
+    def now_s(self) -> float:
+        """Seconds since the start of the run."""
+        return self.clock.now_s() - EPOCH_S
+
+    def inject(self, fault: AnyFault) -> None:
+        """Make something go wrong, from now on."""
+        match fault:
+            case OperatorCrash(restart_after_s=restart_after_s):
+                self.operator.crash(restart_after_s)
+            case LaunchFailure(count=count, reason=reason):
+                self.cloud.refuse([_refusal(reason) for _ in range(count)])
+            case ApiError():
+                self._fault = self._api_error(fault)
+            case StaleRead(for_s=for_s, lag_s=lag_s):
+                until_s = self.clock.now_s() + for_s
+                self._fault = lambda verb: (
+                    StaleBy(lag_s) if verb in _READS and self.clock.now_s() < until_s else None
+                )
+
+    def costs_usd(self) -> Mapping[str, float]:
+        """What each machine has cost so far, by its name in the cloud."""
+        now_s = self.clock.now_s()
+        return {life.order.name: life.cost_usd(self.region, now_s) for life in self.cloud.lives}
+
+    def running_machines(self) -> list[MachineLife]:
+        """The machines that the cloud still has."""
+        return [life for life in self.cloud.lives if life.released_at_s is None]
+
+    def objects(self, resource: Resource) -> tuple[KubeObject, ...]:
+        """Every object of a kind, now."""
+        return self.store.list(resource).items
+
+    def _plug_in(self, resources: tuple[Resource, ...]) -> None:
+        slot = Slot(self.env)
+        slot.attach(self.recorder.step)
+        self.recorder.follow(self.store, resources, slot.wake)
+
+    def _start_cluster(self, catalogue: Catalogue, latencies: Latencies, streams: Streams) -> None:
+        phases = Engine(
+            latencies=latencies,
+            streams=streams,
+            weight_bytes={model.hf_id: model.weight_bytes for model in catalogue.models},
+        )
+        makers: list[Callable[[Callable[[], None]], Any]] = [
+            lambda wake: GarbageCollector(self.store, wake=wake),
+            lambda wake: NamespaceController(self.store, wake=wake),
+            lambda wake: PodGarbageCollector(self.store, wake),
+            lambda wake: StatefulSetController(self.store, wake),
+            lambda wake: JobController(self.store, wake),
+            lambda wake: Scheduler(self.store, wake),
+            lambda wake: Kubelet(self.store, wake, phases=phases, recorder=self.recorder),
+        ]
+        for make in makers:
+            slot = Slot(self.env)
+            slot.attach(make(slot.wake).step)
+
+    def _api_error(self, fault: ApiError) -> Callable[[Verb], Fault | None]:
+        until_s = self.clock.now_s() + fault.for_s if fault.for_s is not None else None
+        left = fault.count or 0
+        answer: Fault = FailBefore() if fault.effect == "before" else FailAfter()
+
+        def choose(_verb: Verb) -> Fault | None:
+            nonlocal left
+            if until_s is not None:
+                return answer if self.clock.now_s() < until_s else None
+            if left > 0:
+                left -= 1
+                return answer
+            return None
+
+        return choose
+
+
+def latencies_of(settings: WorldSettings) -> Latencies:
+    """The world's latencies. Raises: InvalidInput (a phase that does not exist)."""
+    latencies = load_latencies(default_directory() / "latencies.yaml")
+    return latencies.adjusted(scale=settings.latency_scale, fixed_s=settings.latencies_s)
+
+
+def _refusal(reason: str) -> PortError:
+    if reason == "quota":
+        return QuotaExceeded("the vCPU quota of this family is used up in this region")
+    return CapacityUnavailable("this instance type is sold out in this region")

@@ -1,0 +1,105 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kaito.adapters.files import default_directory, load_catalogue
+from kaito.domain.errors import InvalidInput
+from kaito.domain.quantity import GIB
+
+
+@pytest.fixture
+def presets(tmp_path: Path) -> Path:
+    """A copy of presets/ to spoil."""
+    return Path(shutil.copytree(default_directory(), tmp_path / "presets"))
+
+
+def edit(path: Path, **changes: object) -> None:
+    document = yaml.safe_load(path.read_text())
+    document.update(changes)
+    path.write_text(yaml.safe_dump(document))
+
+
+def problems(presets: Path) -> list[str]:
+    with pytest.raises(InvalidInput) as caught:
+        load_catalogue(presets)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_everything_is_read() -> None:
+    catalogue = load_catalogue()
+    assert len(catalogue.models) == 7
+    assert len(catalogue.instance_types) == 16
+    assert {one.name for one in catalogue.engines} == {"vllm", "transformers"}
+    phi = catalogue.model("phi-3-mini-4k-instruct")
+    assert phi.disk_bytes == 87 * GIB
+    assert phi.weight_bytes == 7_645_041_787
+    assert phi.tuning is not None
+    assert phi.tuning.disk_bytes == 80 * GIB
+    assert phi.revision == "0a67737cc96d2554230f90338b163bc6380a2a85"
+
+
+def test_every_figure_has_a_source_and_every_list_is_sorted() -> None:
+    catalogue = load_catalogue()
+    kinds = (catalogue.models, catalogue.gpus, catalogue.instance_types)
+    for kind in kinds:
+        names = [one.name for one in kind]
+        assert names == sorted(names)
+        assert all(one.source for one in kind)
+
+
+def test_prices_are_those_of_the_source() -> None:
+    catalogue = load_catalogue()
+    v100 = catalogue.instance_type("Standard_NC6s_v3").price("eastus")
+    assert v100 is not None
+    assert (v100.on_demand_usd_per_hour, v100.spot_usd_per_hour) == (3.06, 0.3978)
+    h100 = catalogue.instance_type("Standard_ND96isr_H100_v5")
+    assert all(price.spot_usd_per_hour is None for price in h100.prices.values())
+    assert any("spot omitted" in caveat for caveat in h100.caveats)
+    assert catalogue.instance_type("Standard_NC6s_v3").legacy
+    assert not h100.legacy
+
+
+def test_all_problems_of_all_files_come_at_once(presets: Path) -> None:
+    edit(presets / "models/phi-4.yaml", layer=40, disk=107)
+    edit(presets / "gpus/a10.yaml", memory="24GB")
+    edit(presets / "engines/vllm.yaml", name="vlm")
+    found = problems(presets)
+    assert any("models/phi-4.yaml: layer: unknown key. Did you mean layers" in one for one in found)
+    assert any("models/phi-4.yaml: disk" in one and "107" in one for one in found)
+    assert any("gpus/a10.yaml: memory" in one and "'24GB'" in one for one in found)
+    assert any("engines/vllm.yaml: name" in one and "'vlm'" in one for one in found)
+
+
+def test_a_file_without_source_is_refused(presets: Path) -> None:
+    path = presets / "gpus/t4.yaml"
+    document = yaml.safe_load(path.read_text())
+    del document["source"]
+    path.write_text(yaml.safe_dump(document))
+    assert any(one.startswith("gpus/t4.yaml: source: is required") for one in problems(presets))
+
+
+def test_values_that_contradict_each_other_are_refused(presets: Path) -> None:
+    attention = {"heads": 40, "kv_heads": 7, "head_dim": 128}
+    edit(presets / "models/phi-4.yaml", attention=attention)
+    assert any("7 KV heads do not divide 40 heads" in one for one in problems(presets))
+
+
+def test_a_machine_with_an_unknown_gpu_is_refused(presets: Path) -> None:
+    path = presets / "instance_types/azure.yaml"
+    path.write_text(path.read_text().replace("gpu: NVIDIA T4", "gpu: NVIDIA T5", 1))
+    (found,) = problems(presets)
+    assert "instance_types[3].gpu" in found
+    assert "Did you mean NVIDIA T4" in found
+
+
+def test_what_is_not_yaml_is_named(presets: Path) -> None:
+    (presets / "models/broken.yaml").write_text("a: [")
+    assert any(one.startswith("models/broken.yaml: is not YAML") for one in problems(presets))
+
+
+def test_an_empty_directory_says_what_belongs_there(tmp_path: Path) -> None:
+    found = problems(tmp_path)
+    assert len(found) == 4
+    assert "no *.yaml file" in found[0]

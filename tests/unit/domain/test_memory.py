@@ -1,0 +1,187 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaito.adapters.files import load_catalogue
+from kaito.domain.catalogue import Catalogue
+from kaito.domain.engine import Engine, EngineName
+from kaito.domain.memory import (
+    PRIORS,
+    MemoryBreakdown,
+    budget_bytes,
+    default_max_num_seqs,
+    gpu_memory_utilization,
+    inference_memory,
+    kv_bytes_per_token,
+    tuning_memory,
+)
+from kaito.domain.model import Attention, ModelProfile
+from kaito.domain.quantity import GIB
+from kaito.domain.workspace import TuningMethod
+
+H100 = "NVIDIA H100 SXM 80GB"
+LORA, QLORA = TuningMethod.LORA, TuningMethod.QLORA
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return load_catalogue()
+
+
+@pytest.fixture(scope="module")
+def vllm(catalogue: Catalogue) -> Engine:
+    return next(one for one in catalogue.engines if one.name is EngineName.VLLM)
+
+
+@pytest.fixture(scope="module")
+def transformers(catalogue: Catalogue) -> Engine:
+    return next(one for one in catalogue.engines if one.name is EngineName.TRANSFORMERS)
+
+
+@pytest.fixture(scope="module")
+def llama(catalogue: Catalogue) -> ModelProfile:
+    """Llama-3.1-8B, of which the calibration logs tell most."""
+    return replace(
+        catalogue.model("phi-4"),
+        name="llama-3.1-8b",
+        architecture="LlamaForCausalLM",
+        layers=32,
+        hidden_size=4096,
+        intermediate_size=14336,
+        attention=Attention(heads=32, kv_heads=8, head_dim=128),
+        vocab_size=128256,
+        token_limit=131072,
+        weight_bytes=16_060_522_240,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensor", "pipeline", "weights_gib", "runtime_gib", "graphs_gib"),
+    [  # planner-18, -28, -29, -26, -27: vLLM 0.19.0 on H100, rank 0
+        (1, 1, 14.99, 0.25, 0.91),
+        (2, 1, 7.51, 2.07, 0.76),
+        (4, 1, 3.77, 2.13, 0.67),
+        (1, 2, 7.51, 0.07, 0.65),
+        (1, 4, 4.26, 0.07, 0.51),
+    ],
+)
+def test_vllm_parts_follow_the_logs(
+    catalogue: Catalogue,
+    vllm: Engine,
+    llama: ModelProfile,
+    tensor: int,
+    pipeline: int,
+    weights_gib: float,
+    runtime_gib: float,
+    graphs_gib: float,
+) -> None:
+    memory = inference_memory(
+        llama,
+        catalogue.gpu(H100),
+        vllm,
+        context_tokens=0,
+        tensor_parallel=tensor,
+        pipeline_parallel=pipeline,
+    )
+    assert memory.weights / GIB == pytest.approx(weights_gib, abs=0.04)
+    assert memory.runtime / GIB == pytest.approx(runtime_gib, abs=0.2)
+    assert memory.cuda_graphs / GIB == pytest.approx(graphs_gib, abs=0.25)
+    if pipeline == 1:
+        assert memory.activations / GIB == pytest.approx(1.89, abs=0.01)
+
+
+def test_sequences_and_vocabulary_drive_the_activations(
+    catalogue: Catalogue, vllm: Engine, llama: ModelProfile
+) -> None:
+    h100 = catalogue.gpu(H100)
+    assert default_max_num_seqs(h100) == 1024
+    assert default_max_num_seqs(catalogue.gpu("NVIDIA A100 80GB")) == 256
+    assert default_max_num_seqs(catalogue.gpu("NVIDIA A10")) == 256
+    few = inference_memory(llama, h100, vllm, context_tokens=0, max_num_seqs=256)
+    assert few.activations == int(0.80 * GIB)
+
+
+def test_one_table_gives_the_share_that_vllm_may_use(catalogue: Catalogue) -> None:
+    a10, a100 = catalogue.gpu("NVIDIA A10"), catalogue.gpu("NVIDIA A100 80GB")
+    assert gpu_memory_utilization(a10) == Fraction(82, 100)
+    assert gpu_memory_utilization(a100) == Fraction(84, 100)
+    assert budget_bytes(a100, EngineName.VLLM) == a100.usable_bytes * 84 // 100
+    assert budget_bytes(a100, EngineName.TRANSFORMERS) == a100.usable_bytes * 95 // 100
+
+
+def test_cache_is_taken_in_blocks_and_follows_the_fullest_stage(
+    catalogue: Catalogue, vllm: Engine, llama: ModelProfile
+) -> None:
+    assert kv_bytes_per_token(llama) == 131072
+    assert kv_bytes_per_token(llama, tensor_parallel=2) == 65536
+    assert kv_bytes_per_token(llama, pipeline_parallel=3) == 11 * 4096
+    memory = inference_memory(llama, catalogue.gpu(H100), vllm, context_tokens=17)
+    assert memory.kv_cache == 32 * 131072
+
+
+def test_adapters_cost_slots_on_vllm_and_one_merge_on_transformers(
+    catalogue: Catalogue, vllm: Engine, transformers: Engine, llama: ModelProfile
+) -> None:
+    gpu = catalogue.gpu(H100)
+    two = inference_memory(llama, gpu, vllm, context_tokens=0, adapters=2)
+    assert two.adapters == 2 * 16 * 32 * 2 * sum(one.inputs + one.outputs for one in llama.linears)
+    assert "vllm.adapters" in two.priors
+    merged = [
+        inference_memory(llama, gpu, transformers, context_tokens=0, adapters=n).adapters
+        for n in (0, 1, 3)
+    ]
+    assert merged[0] == 0
+    assert merged[1] == merged[2] > 0
+
+
+def test_every_assumption_is_named(
+    catalogue: Catalogue, transformers: Engine, llama: ModelProfile
+) -> None:
+    h200 = catalogue.gpu("NVIDIA H200 SXM 141GB")
+    memory = inference_memory(llama, h200, transformers, context_tokens=100)
+    assert set(memory.priors) <= set(PRIORS)
+    assert memory.priors[0] == "gpu"
+
+
+@given(st.lists(st.integers(min_value=0, max_value=1 << 40), min_size=8, max_size=8))
+def test_a_breakdown_sums_to_its_total(sizes: list[int]) -> None:
+    names = list(MemoryBreakdown().parts)
+    memory = MemoryBreakdown(**dict(zip(names, sizes, strict=True)))  # type: ignore[arg-type]
+    assert memory.total == sum(sizes) == sum(memory.parts.values())
+
+
+def test_qlora_packs_the_linear_layers_only(catalogue: Catalogue) -> None:
+    model, gpu = catalogue.model("phi-4"), catalogue.gpu("NVIDIA A100 80GB")
+    lora, qlora = tuning_memory(model, gpu, LORA), tuning_memory(model, gpu, QLORA)
+    assert lora.weights == model.weight_bytes
+    embeddings = 2 * 2 * 100352 * 5120
+    assert qlora.weights == pytest.approx(embeddings + 13.63e9 * 0.516, rel=0.01)
+    assert lora.adapters == lora.gradients == lora.optimizer // 2
+    assert lora.adapters == qlora.adapters
+
+
+def test_adapter_size_is_rank_times_the_edges_of_its_targets(catalogue: Catalogue) -> None:
+    model, gpu = catalogue.model("phi-3-mini-4k-instruct"), catalogue.gpu("NVIDIA A100 80GB")
+    memory = tuning_memory(model, gpu, LORA, lora_rank=8, target_modules=["qkv_proj"])
+    assert memory.adapters == 4 * 8 * 32 * (3072 + 9216)
+    assert tuning_memory(replace(model, tuning=None), gpu, LORA).adapters == (
+        4 * 8 * 32 * (3072 + 9216 + 3072 + 3072 + 3072 + 16384 + 8192 + 3072)
+    )
+
+
+@pytest.mark.parametrize("method", TuningMethod)
+def test_longer_wider_or_unchecked_tuning_takes_more(
+    catalogue: Catalogue, method: TuningMethod
+) -> None:
+    model, gpu = catalogue.model("phi-3-mini-128k-instruct"), catalogue.gpu("NVIDIA T4")
+    base = tuning_memory(model, gpu, method).total
+    assert tuning_memory(model, gpu, method, sequence_tokens=2048).total > base
+    assert tuning_memory(model, gpu, method, lora_rank=64).total > base
+    assert tuning_memory(model, gpu, method, gradient_checkpointing=False).total > base
+    assert (
+        tuning_memory(model, gpu, method, batch_size=2).total
+        == tuning_memory(model, gpu, method, sequence_tokens=2048).total
+    )
