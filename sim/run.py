@@ -129,6 +129,7 @@ class _Run:
         def do(_event: simpy.Event) -> None:
             self._steps_left -= 1
             world, at_s = self._world, self._world.now_s()
+            world.recorder.last_change_s = at_s
             if isinstance(step, Inject):
                 self._log.write(at_s, "FAULT", fault=step.fault.kind)
                 world.inject(step.fault)
@@ -161,7 +162,7 @@ class _Run:
                 return
 
     def _is_at_rest(self) -> bool:
-        """Every Workspace is READY, blocked for a named reason or gone, and nothing is under way."""
+        """Every Workspace is READY, blocked for a named reason or gone; nothing is under way."""
         world = self._world
         if not world.operator.is_idle() or world.recorder.running_phases():
             return False

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import simpy
 
+from kaito.adapters.fake import cloud, container_phases
 from kaito.adapters.fake.cloud import FakeGpuCloud, MachineLife
 from kaito.adapters.fake.engine import Engine
 from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, FaultyKubeApi, StaleBy, Verb
@@ -39,6 +40,7 @@ from kaito.adapters.kube_api import (
 from kaito.bootstrap import kubernetes_ports
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
+from kaito.domain.model import ModelProfile
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.event_log import EventLog
 from sim.operator import Operator
@@ -58,6 +60,23 @@ _READ_BY_OPERATOR: Final = (
     CONFIG_MAP,
 )
 _READS: Final = frozenset({"get", "list"})
+
+# Which latency a phase of the timeline is drawn from, on one GPU.
+_LATENCY_OF: Final = {
+    cloud.MACHINE_ORDER: "machine_launch",
+    cloud.NODE_PROVISION: "node_provision",
+    cloud.GPU_DRIVER: "gpu_driver",
+    cloud.MACHINE_RELEASE: "machine_release",
+    container_phases.IMAGE_PULL: "image_pull",
+    container_phases.WEIGHTS_DOWNLOAD: "weights_download",
+    container_phases.WEIGHTS_LOAD: "weights_load",
+    container_phases.TORCH_COMPILE: "torch_compile",
+    container_phases.MEMORY_PROFILING: "memory_profiling",
+    container_phases.CUDA_GRAPHS: "cuda_graph_capture",
+    container_phases.ENGINE_INIT: "engine_init",
+    container_phases.TRAINING: "training",
+    container_phases.RESULTS_PUSH: "results_push",
+}
 
 
 class World:
@@ -194,6 +213,24 @@ class World:
             return None
 
         return choose
+
+
+def published_range(
+    phase: str, *, model: ModelProfile, gpus: int, is_vllm: bool
+) -> tuple[float | None, float | None, str]:
+    """The published range of a phase in seconds, from least to most, and its source."""
+    names = dict(_LATENCY_OF)
+    if gpus > 1:
+        names[container_phases.WEIGHTS_LOAD] = "weights_load_multi_gpu"
+    if is_vllm:
+        multi = "_multi_gpu" if gpus > 1 else ""
+        names[container_phases.ENGINE_INIT] = f"engine_init_vllm{multi}"
+    if phase not in names:
+        return None, None, "follows from the manifest"
+    timing = load_latencies(default_directory() / "latencies.yaml").timing(names[phase])
+    share = gpus if phase == container_phases.WEIGHTS_LOAD else 1
+    least_s, most_s = timing.cited_s(model.weight_bytes // share)
+    return least_s, most_s, timing.source or "prior"
 
 
 def latencies_of(settings: WorldSettings) -> Latencies:

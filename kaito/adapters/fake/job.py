@@ -128,11 +128,13 @@ class JobController:
 
     def _sync(self, job: KubeObject, now_s: float) -> None:
         """One pass over a Job. Raises: as `KubeApi`."""
-        if is_true(job, "Complete") or is_true(job, "Failed"):
-            self._expire(job, now_s)
-            return
         keys = self._pods_of.get(job["metadata"]["uid"])
         pods = [pod for key in keys if (pod := self._pods.get(key)) is not None]
+        if is_true(job, "Complete") or is_true(job, "Failed"):
+            for pod in pods:
+                self._release(pod)
+            self._expire(job, now_s)
+            return
         progress = progress_of(job, pods, TRACKING_FINALIZER)
         verdict, deadline_s = verdict_on(job, progress, now_s)
         if deadline_s is not None:
@@ -142,7 +144,7 @@ class JobController:
         else:
             self._run(job, progress, now_s)
         # Only what is counted in the status may be let go, and only then is the Job finished.
-        finished = verdict if verdict is not None and not progress.uncounted else None
+        finished = None if progress.uncounted or progress.active else verdict
         self._write_status(job, progress, finished, now_s)
         for pod in progress.uncounted:
             self._release(pod)

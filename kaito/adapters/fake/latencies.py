@@ -169,6 +169,16 @@ class Timing(_Strict):
             _must(self.assumed_gib is None, "assumed_gib goes with gib_per_s")
         return self
 
+    def cited_s(self, size_bytes: int | None) -> tuple[float | None, float | None]:
+        """The published range in seconds, for this size; None where nothing is published."""
+        if self.gib_per_s is None:
+            return self.cited_min_s, self.cited_max_s
+        size_gib = self.assumed_gib if size_bytes is None else size_bytes / GIB
+        if size_gib is None:
+            return None, None
+        fastest, slowest = self.cited_max_gib_per_s, self.cited_min_gib_per_s
+        return size_gib / fastest if fastest else None, size_gib / slowest if slowest else None
+
     def duration_s(self, rng: Random, size_bytes: int | None) -> float:
         """One draw. A phase with a rate needs a size, the caller's or the assumed one."""
         if self.seconds is not None:

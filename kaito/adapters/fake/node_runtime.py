@@ -15,9 +15,8 @@ _FIRST_HOST, _LAST_HOST = 2, 254
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """An image pull, running or over. `asked_s` to `start_s` it waited for others."""
+    """An image pull, running or over."""
 
-    start_s: float
     end_s: float
     phase: Phase
 
@@ -43,8 +42,7 @@ class NodeRuntime:
 
     def pull(self, image: str, phase: Phase, now_s: float) -> Pull:
         """Queue a pull: a kubelet pulls one image at a time (its default, serializeImagePulls)."""
-        start_s = max(now_s, self._puller_free_s)
-        pull = Pull(start_s, start_s + phase.duration_s, phase)
+        pull = Pull(max(now_s, self._puller_free_s) + phase.duration_s, phase)
         self._puller_free_s = pull.end_s
         self._pulls[image] = pull
         return pull

@@ -1,16 +1,23 @@
 """What the API server fills in for StatefulSets, Jobs, Services and Workspaces."""
 
+from collections.abc import Mapping
+
 from kaito.adapters.fake.pod_defaults import Fields, default_template
 from kaito.adapters.kube_api import WORKSPACE, Resource
 from kaito.domain.workspace import V1ALPHA1_INSTANCE_TYPE
+
+# Counts that Go leaves out of a status when they are zero.
+_COUNTS_LEFT_OUT = frozenset(
+    {"readyReplicas", "currentReplicas", "updatedReplicas", "active", "succeeded", "failed"}
+)
 
 
 def default_custom(resource: Resource, draft: Fields) -> None:
     """The defaults of kaito's CRD: only v1alpha1 of the Workspace has one."""
     if (resource.kind, resource.version) == (WORKSPACE.kind, "v1alpha1"):
         spec = draft.get("resource")
-        if isinstance(spec, dict):
-            spec.setdefault("instanceType", V1ALPHA1_INSTANCE_TYPE)
+        if isinstance(spec, Mapping) and "instanceType" not in spec:
+            draft["resource"] = {**spec, "instanceType": V1ALPHA1_INSTANCE_TYPE}
 
 
 def default_stateful_set(spec: Fields) -> None:
@@ -56,3 +63,8 @@ def default_service(spec: Fields) -> None:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
+
+
+def workload_status(status: Mapping[str, object]) -> Fields:
+    """The status of a StatefulSet or a Job as it is stored: without counts of zero."""
+    return {key: value for key, value in status.items() if value or key not in _COUNTS_LEFT_OUT}

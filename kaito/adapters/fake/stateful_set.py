@@ -246,7 +246,8 @@ class StatefulSetController:
 
     def _write_status(self, goal: _Goal, now_s: float) -> None:
         status = self._status(goal, now_s)
-        if status == goal.stateful_set.get("status"):
+        before = goal.stateful_set.get("status") or {}
+        if all((before.get(name) or 0) == value for name, value in status.items()):
             return
         namespace, name = key_of(goal.stateful_set)
         patch = {

@@ -22,6 +22,7 @@ from kaito.adapters.fake.spec_defaults import (
     default_job,
     default_service,
     default_stateful_set,
+    workload_status,
 )
 from kaito.adapters.kube_api import (
     EVENT,
@@ -42,7 +43,6 @@ _STATEFUL_SET_MUTABLE = (
     "ordinals",
     "template",
     "updateStrategy",
-    "revisionHistoryLimit",
     "persistentVolumeClaimRetentionPolicy",
     "minReadySeconds",
 )
@@ -79,7 +79,7 @@ def prepare_create(resource: Resource, draft: Fields) -> list[Problem]:
     if resource.is_custom:
         default_custom(resource, draft)
         return []
-    _leave_out_empty(draft)
+    _leave_out_empty(resource, draft)
     if "spec" in draft:
         draft["spec"] = canonical(draft["spec"])
     create = _CREATE.get(_key(resource))
@@ -89,8 +89,9 @@ def prepare_create(resource: Resource, draft: Fields) -> list[Problem]:
 def prepare_update(resource: Resource, draft: Fields, old: KubeObject) -> list[Problem]:
     """Complete a changed object (its status is the old one's), and say what may not change."""
     if resource.is_custom:
+        default_custom(resource, draft)
         return []
-    _leave_out_empty(draft)
+    _leave_out_empty(resource, draft)
     if "spec" in old:
         draft.setdefault("spec", {})
     if draft.get("spec") is not old.get("spec"):
@@ -103,7 +104,15 @@ def prepare_update(resource: Resource, draft: Fields, old: KubeObject) -> list[P
     return update(draft, old) if update else []
 
 
-def _leave_out_empty(draft: Fields) -> None:
+def prepare_status(resource: Resource, draft: Fields) -> None:
+    """Complete an object whose status a writer changed."""
+    if _key(resource) in {_key(STATEFUL_SET), _key(JOB)} and "status" in draft:
+        draft["status"] = workload_status(draft["status"])
+
+
+def _leave_out_empty(resource: Resource, draft: Fields) -> None:
+    if not resource.status_subresource:
+        draft.pop("status", None)
     for field in [field for field in draft if field not in {"metadata", "spec", "status"}]:
         if draft[field] is None or (draft[field] == {} and field in {"data", "binaryData"}):
             del draft[field]
@@ -318,6 +327,9 @@ def _service_problems(spec: Mapping[str, Any]) -> list[Problem]:
     ports = spec.get("ports", ())
     if not ports and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
         return [Problem("spec.ports", "Required value")]
+    if spec.get("clusterIP") == "None" and spec["type"] in {"NodePort", "LoadBalancer"}:
+        detail = f"Invalid value: \"None\": may not be set to 'None' for {spec['type']} services"
+        return [Problem("spec.clusterIPs[0]", detail)]
     if len(ports) < 2:
         return []
     return [

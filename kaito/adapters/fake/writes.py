@@ -28,6 +28,7 @@ from kaito.adapters.fake.snapshots import share
 from kaito.adapters.fake.strategies import (
     counts_generations,
     prepare_create,
+    prepare_status,
     prepare_update,
     spec_changed,
 )
@@ -225,14 +226,16 @@ class Writes:
         if given and given != old["metadata"]["resourceVersion"]:
             raise modified(resource, name)
         if status:
-            draft = share(_with_status(old, decoded), old)
+            kept = _with_status(old, decoded)
+            prepare_status(resource, kept)
+            draft = share(kept, old)
         else:
             meta, problems = updated_meta(decoded["metadata"], old)
             decoded["metadata"] = meta
             kept = _with_status(decoded, old) if table.resource.status_subresource else decoded
             kept["apiVersion"] = table.resource.api_version
+            problems += meta_problems(resource, meta)
             problems += prepare_update(resource, kept, old)
-            problems += meta_problems(resource, meta) if not problems else ()
             if problems:
                 raise invalid(resource, name, problems)
             draft = share(kept, old)

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 from kaito.adapters.fake.container_phases import ContainerPlan, Failure, Phase
@@ -65,7 +66,7 @@ def test_the_back_off_ends_at_six_minutes(cluster: Cluster, script: Script) -> N
     cluster.add_job("tune", pod=POD_SPEC, backoffLimit=8)
     cluster.run(7200)
     starts = [one.start_s for one in cluster.recorder.phases if one.name == "training"]
-    waits = [later - earlier - 5 for earlier, later in zip(starts, starts[1:], strict=False)]
+    waits = [later - earlier - 5 for earlier, later in pairwise(starts)]
     assert waits == [10, 20, 40, 80, 160, 320, 360, 360]
 
 

@@ -113,7 +113,7 @@ def test_a_broken_pod_does_not_block_its_replacement(cluster: Cluster, script: S
     cluster.add_node("n0")
     cluster.add_stateful_set("phi", pod=PLAIN)
     cluster.run(120)
-    assert cluster.stateful_set("phi")["status"]["readyReplicas"] == 0
+    assert "readyReplicas" not in cluster.stateful_set("phi")["status"]
     script.plans.clear()
     set_template(cluster, NEW_IMAGE)
     cluster.run(60)

@@ -1,0 +1,102 @@
+from itertools import count
+
+import pytest
+
+from kaito.adapters.fake.object_cache import Index, ObjectCache
+from kaito.adapters.fake.store import ObjectStore
+from kaito.adapters.fake.timers import Timers
+from kaito.adapters.kube_api import CONFIG_MAP, KubeObject, name_of
+
+
+@pytest.fixture
+def api() -> ObjectStore:
+    uids = count(1)
+    return ObjectStore(now_s=lambda: 0.0, new_uid=lambda: f"uid-{next(uids)}", history=10)
+
+
+def put(api: ObjectStore, name: str, colour: str) -> KubeObject:
+    body = {"metadata": {"namespace": "default", "name": name}, "data": {"colour": colour}}
+    return api.create(CONFIG_MAP, body)
+
+
+def repaint(api: ObjectStore, name: str, colour: str) -> KubeObject:
+    return api.patch(CONFIG_MAP, name, "default", {"data": {"colour": colour}})
+
+
+def colours(obj: KubeObject) -> list[str]:
+    return [obj["data"]["colour"]]
+
+
+def names(cache: ObjectCache) -> list[str]:
+    return sorted(name_of(obj) for obj in cache.values())
+
+
+def test_a_refresh_brings_what_changed(api: ObjectStore) -> None:
+    woken: list[bool] = []
+    cache = ObjectCache(api, CONFIG_MAP, lambda: woken.append(True))
+    by_colour = Index(cache, colours)
+    put(api, "a", "red")
+    put(api, "b", "red")
+    assert cache.refresh() == [("default", "a"), ("default", "b")]
+    assert by_colour.get("red") == [("default", "a"), ("default", "b")]
+    assert not woken
+    repaint(api, "a", "blue")
+    repaint(api, "a", "green")
+    api.delete(CONFIG_MAP, "b", "default")
+    assert woken
+    assert names(cache) == ["a", "b"]  # nothing moves between refreshes
+    assert cache.refresh() == [("default", "a"), ("default", "b")]
+    assert (by_colour.get("red"), by_colour.get("blue")) == ([], [])
+    assert by_colour.get("green") == [("default", "a")]
+    assert cache.refresh() == []
+
+
+def test_a_lost_watch_is_made_good_by_a_list(api: ObjectStore) -> None:
+    cache = ObjectCache(api, CONFIG_MAP, lambda: None)
+    put(api, "stays", "red")
+    put(api, "goes", "red")
+    put(api, "changes", "red")
+    cache.refresh()
+    seen: list[tuple[str, str]] = []
+
+    def note(before: KubeObject | None, after: KubeObject | None) -> None:
+        kind = "added" if before is None else "removed" if after is None else "changed"
+        obj = after if after is not None else before
+        assert obj is not None
+        seen.append((kind, name_of(obj)))
+
+    cache.on_change(note)
+    by_colour = Index(cache, colours)
+    api.delete(CONFIG_MAP, "goes", "default")
+    put(api, "comes", "red")
+    for number in range(20):  # more changes than the server remembers
+        repaint(api, "changes", f"shade-{number}")
+    cache.refresh()
+    assert sorted(seen) == [("added", "comes"), ("changed", "changes"), ("removed", "goes")]
+    assert by_colour.get("red") == [("default", "comes"), ("default", "stays")]
+    repaint(api, "stays", "blue")
+    assert cache.refresh() == [("default", "stays")]
+
+
+def test_ones_own_write_is_seen_at_once_and_not_twice(api: ObjectStore) -> None:
+    cache = ObjectCache(api, CONFIG_MAP, lambda: None)
+    cache.refresh()
+    cache.put(put(api, "a", "red"))
+    assert names(cache) == ["a"]
+    assert cache.refresh() == []
+
+
+def test_timers_answer_in_order_and_forget_what_was_replaced() -> None:
+    timers: Timers[str] = Timers()
+    timers.set("late", 30)
+    timers.set("early", 10)
+    timers.set("also early", 10)
+    timers.hasten("late", 40)
+    timers.hasten("late", 20)
+    timers.set("never", 5)
+    timers.set("never", None)
+    assert timers.next_s() == 10
+    assert timers.pop_due(9) == []
+    assert timers.pop_due(15) == ["early", "also early"]
+    assert timers.pop_due(100) == ["late"]
+    assert timers.next_s() is None
