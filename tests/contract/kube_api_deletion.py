@@ -172,6 +172,17 @@ class GarbageCollectionContract:
         assert world.collected(WORKSPACE, "owner")
         assert not world.exists(CONFIG_MAP, "held")
 
+    def test_foreground_goes_on_once_nothing_blocks_any_more(self, world: World) -> None:
+        owner = world.workspace("owner")
+        blocking = [owner_reference(owner, blocks=True)]
+        world.config_map("held", ownerReferences=blocking, finalizers=["kaito.sh/held"])
+        world.api.delete(WORKSPACE, "owner", world.namespace, propagation="Foreground")
+        patch = {"metadata": {"ownerReferences": [owner_reference(owner)]}}
+        world.api.patch(CONFIG_MAP, "held", world.namespace, patch)
+        assert world.collected(WORKSPACE, "owner")
+        world.api.patch(CONFIG_MAP, "held", world.namespace, {"metadata": {"finalizers": None}})
+        assert world.collected(CONFIG_MAP, "held")
+
     def test_foreground_does_not_wait_for_the_others(self, world: World) -> None:
         owner = world.workspace("owner")
         reference = owner_reference(owner)

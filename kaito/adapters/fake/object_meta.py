@@ -123,7 +123,10 @@ def label_key_problem(key: str) -> str:
     """Why a label's (or annotation's, or finalizer's) key is invalid; empty when it is valid."""
     prefix, slash, name = key.rpartition("/")
     if slash and (not _DNS_SUBDOMAIN.fullmatch(prefix) or len(prefix) > 253):
-        return "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"  # noqa: E501
+        return (
+            "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric"
+            " characters, '-' or '.'"
+        )
     if not name:
         return "name part must be non-empty"
     if len(name) > 63:

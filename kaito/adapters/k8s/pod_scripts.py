@@ -51,10 +51,21 @@ for url in "$@"; do
 done
 """
 
-# $1 image, $2 results directory, $3 model: waits for the job's mark, then pushes the adapter.
+# $1 image, $2 results directory, $3 model: waits for the trainer's mark, then pushes the adapter;
+# ends too when the trainer, seen in the shared process namespace, is gone without a mark. The
+# pattern does not match its own text, which stands on this shell's command line.
 _PUSH: Final = f"""\
 set -eu
-until [ -f "$2/fine_tuning_completed.txt" ]; do sleep 5; done
+seen=""
+until [ -f "$2/fine_tuning_completed.txt" ]; do
+  if grep -qa 'fine_tuning[.]py' /proc/[0-9]*/cmdline 2>/dev/null; then
+    seen=yes
+  elif [ -n "$seen" ] && [ ! -f "$2/fine_tuning_completed.txt" ]; then
+    echo "the trainer ended without a result" >&2
+    exit 1
+  fi
+  sleep 1
+done
 mkdir -p "$2/push/data"
 cp "$2/adapter_config.json" "$2/adapter_model.safetensors" "$2/push/data/"
 cd "$2/push"

@@ -39,6 +39,7 @@ def spec(workload: Workload, config_map: str) -> dict[str, Any]:
     ]
     if data.output_image:
         containers.append(_pusher(workload, data))
+        pod["shareProcessNamespace"] = True
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
         volumes.append(
             {"name": "push-secret", "secret": {"secretName": data.push_secret, "items": items}}

@@ -94,18 +94,32 @@ def test_it_recovers_from_a_forgotten_history() -> None:
     assert names(store) == []
 
 
+def test_a_dependent_that_ceases_to_block_frees_its_owner() -> None:
+    store = new_store()
+    collector = GarbageCollector(store, wake=lambda: None)
+    owner = workspace(store, "owner")
+    meta = {"name": "held", "namespace": "default", "finalizers": ["kaito.sh/held"]}
+    references = [owner_reference(owner, blocks=True)]
+    store.create(CONFIG_MAP, {"metadata": {**meta, "ownerReferences": references}})
+    store.delete(WORKSPACE, "owner", "default", propagation="Foreground")
+    collector.step(0.0)
+    assert names(store, WORKSPACE) == ["owner"]
+    patch = {"metadata": {"ownerReferences": [owner_reference(owner)]}}
+    store.patch(CONFIG_MAP, "held", "default", patch)
+    collector.step(0.0)
+    assert names(store, WORKSPACE) == []
+
+
 def test_a_circle_of_foreground_deletions_ends() -> None:
     store = new_store()
     collector = GarbageCollector(store, wake=lambda: None)
-    top = workspace(store, "top")
-    config_map(store, "a", top, blocks=True)
+    config_map(store, "a")
     a = store.get(CONFIG_MAP, "a", "default")
     config_map(store, "b", a, blocks=True)
     b = store.get(CONFIG_MAP, "b", "default")
-    references = [owner_reference(each, blocks=True) for each in (top, b)]
-    store.patch(CONFIG_MAP, "a", "default", {"metadata": {"ownerReferences": references}})
+    patch = {"metadata": {"ownerReferences": [owner_reference(b, blocks=True)]}}
+    store.patch(CONFIG_MAP, "a", "default", patch)
     collector.step(0.0)
-    store.patch(CONFIG_MAP, "a", "default", {"metadata": {"ownerReferences": references[1:]}})
     store.delete(CONFIG_MAP, "a", "default", propagation="Foreground")
     for moment in range(10):
         collector.step(float(moment))

@@ -20,6 +20,7 @@ from kaito.adapters.kube_api import (
     SERVICE,
     STATEFUL_SET,
     WORKSPACE,
+    WORKSPACE_V1ALPHA1,
     AlreadyExists,
     Forbidden,
     FrozenDict,
@@ -305,3 +306,29 @@ def test_service_addresses_are_given_back() -> None:
     store.delete(SERVICE, "one", "default")
     two = store.create(SERVICE, body("two", spec=wanted))
     assert two["spec"]["clusterIPs"] == ["10.0.7.7"]
+
+
+def test_a_taken_service_address_is_passed_over() -> None:
+    store = new_store()
+    ports = [{"port": 80}]
+    store.create(SERVICE, body("one", spec={"ports": ports, "clusterIP": "10.0.0.10"}))
+    two = store.create(SERVICE, body("two", spec={"ports": ports}))
+    assert two["spec"]["clusterIP"] == "10.0.0.11"
+
+
+def test_a_body_that_is_passed_in_is_not_changed() -> None:
+    store = new_store()
+    manifest = body("one", resource={"count": 1}, spec={"ports": [{"port": 80}]})
+    before = copy.deepcopy(manifest)
+    for resource in (WORKSPACE, WORKSPACE_V1ALPHA1, SERVICE):
+        store.create(resource, {**manifest, "metadata": {**manifest["metadata"], "name": "x"}})
+        store.delete(resource, "x", "default")
+    assert manifest == before
+
+
+def test_counts_of_zero_are_left_out_of_a_status() -> None:
+    store = new_store()
+    store.create(STATEFUL_SET, body("one", spec=stateful_set()))
+    status = {"status": {"replicas": 0, "readyReplicas": 0, "updatedReplicas": 1}}
+    patched = store.patch(STATEFUL_SET, "one", "default", status, subresource="status")
+    assert patched["status"] == {"replicas": 0, "availableReplicas": 0, "updatedReplicas": 1}

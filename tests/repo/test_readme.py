@@ -1,0 +1,33 @@
+"""What the README shows is what the program prints."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WALL_TIME = re.compile(r"simulated in [\d.]+ s")
+SHOWN = re.compile(
+    r"<!-- output of: python (?P<command>.+?) -->\n```text\n(?P<output>.*?)```", re.S
+)
+
+
+def test_shown_outputs_are_current() -> None:
+    found = list(SHOWN.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert found, "the README shows the demo's output"
+    for block in found:
+        command = [sys.executable, *block["command"].split()]
+        run = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+        )
+        assert run.returncode == 0, run.stderr
+        printed, shown = (
+            WALL_TIME.sub("simulated in N s", one) for one in (run.stdout, block["output"])
+        )
+        assert printed.rstrip() == shown.rstrip(), "update the README with the new output"
+
+
+def test_paths_in_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:kaito|presets|sim|deploy|tests)/[\w/.]*)`", text):
+        assert (ROOT / path).exists(), path
