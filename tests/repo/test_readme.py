@@ -1,5 +1,6 @@
 """What the README shows is what the program prints."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,17 +9,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 WALL_TIME = re.compile(r"simulated in [\d.]+ s")
 SHOWN = re.compile(
-    r"<!-- output of: python (?P<command>.+?) -->\n```text\n(?P<output>.*?)```", re.S
+    r"<!-- output of: python (?P<command>.+?) -->\n```text\n(?P<output>.*?)```", re.DOTALL
 )
 
 
 def test_shown_outputs_are_current() -> None:
     found = list(SHOWN.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
     assert found, "the README shows the demo's output"
+    plain = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
     for block in found:
         command = [sys.executable, *block["command"].split()]
         run = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+            command,
+            cwd=ROOT,
+            env=plain,
+            capture_output=True,
+            text=True,
+            check=False,
+            encoding="utf-8",
         )
         assert run.returncode == 0, run.stderr
         printed, shown = (
