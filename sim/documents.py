@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from kaito.adapters import yaml_values
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.parsing import shown
-from sim import yaml_values
 
 SIZE_LIMIT_BYTES: Final = 4 << 20
 STDIN: Final = "-"

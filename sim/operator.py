@@ -10,6 +10,7 @@ from kaito.adapters.kube_api import ServerUnavailable
 from kaito.domain.errors import PortError
 from kaito.reconcile import Outcome, Steps
 
+RESTART_S: Final = 10.0  # the kubelet's first pause before a crashed container starts again
 WORKERS: Final = 5  # rounds at a time, as many as KAITO v0.12 runs
 # One call to an API server in the same region; a prior.
 CALL_MIN_S: Final = 0.005
@@ -17,6 +18,10 @@ CALL_MAX_S: Final = 0.020
 _RETRY_S: Final = 1.0
 
 _Process: TypeAlias = Generator[simpy.Event, Any, None]
+
+
+class ProcessDied(Exception):
+    """Raised by a port in place of an answer: the operator's process ends at this call."""
 
 
 class Controller(Protocol):
@@ -113,6 +118,8 @@ class Operator:
                 )
         except simpy.Interrupt:
             return
+        except ProcessDied:
+            self.crash(RESTART_S)
 
     def _drain(self, steps: Steps) -> Generator[simpy.Event, Any, Outcome]:
         try:

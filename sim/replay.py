@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kaito.adapters import yaml_values
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.names import nearest
 from kaito.domain.validation import validate
 from kaito.domain.workspace import Workspace, parse_workspace
-from sim import manifests, yaml_values
+from sim import manifests
 from sim.manifests import Key
 from sim.scenario import Apply, Delete, Patch, Step
 

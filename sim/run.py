@@ -38,6 +38,8 @@ QUIET_S: Final = 30.0  # a world in which nothing has happened for so long may b
 _PROGRESS_EVERY_STEPS: Final = 500
 
 OnProgress = Callable[[Progress], None]
+# Given the world before anything happens; what it returns is called after every step of the run.
+Observer = Callable[[World], Callable[[], None]]
 
 
 def simulate(
@@ -46,6 +48,7 @@ def simulate(
     seed: int | None = None,
     until_s: float | None = None,
     on_progress: OnProgress | None = None,
+    observer: Observer | None = None,
     events: TextIO | None = None,
 ) -> RunResult:
     """Run the scenario to its end: `until_s`, the scenario's `until`, or when the world rests.
@@ -54,7 +57,7 @@ def simulate(
     """
     began_s = monotonic_s()
     run = _Run(scenario, scenario.seed if seed is None else seed, EventLog(events))
-    run.play(scenario.until_s if until_s is None else until_s, on_progress)
+    run.play(scenario.until_s if until_s is None else until_s, on_progress, observer)
     return run.result(monotonic_s() - began_s)
 
 
@@ -77,19 +80,25 @@ class _Run:
         self._steps_left = len(scenario.steps)
         self._refused: list[EventResult] = []
         self._over = self._world.env.event()
+        self._world.operator.start()
         prepare(self._world.store, scenario)
         for step in scenario.steps:
             timeout = self._world.env.timeout(step.at_s)
             timeout.callbacks.append(self._performer(step))
 
-    def play(self, until_s: float | None, on_progress: OnProgress | None) -> None:
+    def play(
+        self, until_s: float | None, on_progress: OnProgress | None, observer: Observer | None
+    ) -> None:
         env = self._world.env
+        after_step = observer(self._world) if observer else None
         end_s = EPOCH_S + (LONGEST_S if until_s is None else until_s)
         if until_s is None:
             env.process(self._watch_for_rest())
         count = 0
         while not self._over.triggered and env.peek() <= end_s:
             env.step()
+            if after_step is not None:
+                after_step()
             count += 1
             if on_progress is not None and count % _PROGRESS_EVERY_STEPS == 0:
                 on_progress(self._progress())

@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 import simpy
 
 from kaito.adapters.fake import cloud, container_phases
 from kaito.adapters.fake.cloud import FakeGpuCloud, MachineLife
+from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.engine import Engine
 from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, FaultyKubeApi, StaleBy, Verb
 from kaito.adapters.fake.garbage_collector import GarbageCollector
@@ -33,7 +35,6 @@ from kaito.adapters.kube_api import (
     SERVICE,
     STATEFUL_SET,
     WORKSPACE,
-    KubeApi,
     KubeObject,
     Resource,
 )
@@ -80,9 +81,10 @@ _LATENCY_OF: Final = {
 
 
 class World:
-    """A cluster, a cloud and an operator on one virtual clock.
+    """A cluster, a cloud and an operator on one virtual clock; start the operator to begin.
 
-    `stale_reads`: whether the operator's reads may be made stale, which costs memory for history.
+    `kube_fault` and `cloud_fault` name what goes wrong with the operator's next call, or raise
+    `ProcessDied`. `stale_reads`: whether its reads may be made stale; it costs memory for history.
     """
 
     def __init__(
@@ -120,27 +122,34 @@ class World:
         )
         cloud_slot.attach(self.cloud.step)
         self._start_cluster(catalogue, latencies, streams)
-        self._fault: Callable[[Verb], Fault | None] = lambda _verb: None
-        api: KubeApi = self.store
-        self._faulty = FaultyKubeApi(
+        self.kube_fault: Callable[[Verb], Fault | None] = lambda _verb: None
+        self.cloud_fault: Callable[[CloudVerb], Fault | None] = lambda _verb: None
+        history_slot = Slot(self.env)
+        api = FaultyKubeApi(
             self.store,
             now_s=self.clock.now_s,
-            choose=lambda verb: self._fault(verb),
+            choose=lambda verb: self.kube_fault(verb),
+            wake=history_slot.wake,
             remembered=_READ_BY_OPERATOR if stale_reads else (),
         )
-        api = self._faulty
-        ports = kubernetes_ports(
-            api, live=self.store, cloud=self.cloud, clock=self.clock, catalogue=catalogue
+        history_slot.attach(api.step)
+        faulty_cloud = FaultyMachineCloud(
+            self.cloud,
+            now_s=self.clock.now_s,
+            choose=lambda verb: self.cloud_fault(verb),
+            remembers=stale_reads,
+        )
+        self.ports = kubernetes_ports(
+            api, live=self.store, cloud=faulty_cloud, clock=self.clock, catalogue=catalogue
         )
         self.operator = Operator(
             self.env,
             streams.get("operator"),
-            lambda wake: Controller(api, ports, wake),
+            lambda wake: Controller(api, self.ports, wake),
             on_error=lambda key, error: log.write(
                 self.now_s(), "ROUND_FAILED", key=key, error=type(error).__name__, why=str(error)
             ),
         )
-        self.operator.start()
 
     def now_s(self) -> float:
         """Seconds since the start of the run."""
@@ -154,10 +163,10 @@ class World:
             case LaunchFailure(count=count, reason=reason):
                 self.cloud.refuse([_refusal(reason) for _ in range(count)])
             case ApiError():
-                self._fault = self._api_error(fault)
+                self.kube_fault = self._api_error(fault)
             case StaleRead(for_s=for_s, lag_s=lag_s):
                 until_s = self.clock.now_s() + for_s
-                self._fault = lambda verb: (
+                self.kube_fault = lambda verb: (
                     StaleBy(lag_s) if verb in _READS and self.clock.now_s() < until_s else None
                 )
 
@@ -227,7 +236,7 @@ def published_range(
         names[container_phases.ENGINE_INIT] = f"engine_init_vllm{multi}"
     if phase not in names:
         return None, None, "follows from the manifest"
-    timing = load_latencies(default_directory() / "latencies.yaml").timing(names[phase])
+    timing = _latencies().timing(names[phase])
     share = gpus if phase == container_phases.WEIGHTS_LOAD else 1
     least_s, most_s = timing.cited_s(model.weight_bytes // share)
     return least_s, most_s, timing.source or "prior"
@@ -235,8 +244,13 @@ def published_range(
 
 def latencies_of(settings: WorldSettings) -> Latencies:
     """The world's latencies. Raises: InvalidInput (a phase that does not exist)."""
-    latencies = load_latencies(default_directory() / "latencies.yaml")
-    return latencies.adjusted(scale=settings.latency_scale, fixed_s=settings.latencies_s)
+    return _latencies().adjusted(scale=settings.latency_scale, fixed_s=settings.latencies_s)
+
+
+@cache
+def _latencies() -> Latencies:
+    """Read once: they are immutable, and reading them takes as long as half a run."""
+    return load_latencies(default_directory() / "latencies.yaml")
 
 
 def _refusal(reason: str) -> PortError:

@@ -8,11 +8,13 @@ from typing import Final
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN_LIMIT: Final = 253
-# distribution/reference grammar: host[:port]/path components in lower case, tag, digest.
+# distribution/reference grammar: [host[:port]/]path components in lower case, tag, digest.
+_HOST: Final = r"[a-zA-Z0-9]+(?:-+[a-zA-Z0-9]+)*(?:\.[a-zA-Z0-9]+(?:-+[a-zA-Z0-9]+)*)*(?::[0-9]+)?"
+_COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _IMAGE: Final = re.compile(
-    r"(?P<name>[a-zA-Z0-9]+(?:[._:-]+[a-zA-Z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
-    r"(?:@(?P<digest>sha256:[a-f0-9]{64}))?"
+    rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@sha256:[a-f0-9]{64})?"
 )
 _PLACEHOLDER: Final = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_HERE\b")
 
@@ -29,11 +31,7 @@ def is_dns_subdomain(name: str) -> bool:
 
 def is_image_reference(text: str) -> bool:
     """Whether it is `registry/repository:tag` or `@digest`, with the repository in lower case."""
-    found = _IMAGE.fullmatch(text)
-    if found is None:
-        return False
-    repository = found["name"].split("/", 1)
-    return repository[-1] == repository[-1].lower()
+    return _IMAGE.fullmatch(text) is not None
 
 
 def placeholders(text: str) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias, TypeVar
 from kaito.adapters.fake.selectors import label_selector
 from kaito.adapters.kube_api import (
     EventType,
-    Gone,
     Json,
     KubeApi,
     KubeObject,
@@ -52,7 +51,9 @@ Fault: TypeAlias = FailBefore | FailAfter | StaleBy
 class _History:
     """Every state that one resource's objects were ever in, since the history began."""
 
-    def __init__(self, api: KubeApi, resource: Resource, now_s: float) -> None:
+    def __init__(
+        self, api: KubeApi, resource: Resource, now_s: float, wake: Callable[[], None]
+    ) -> None:
         self._api = api
         self._resource = resource
         self._began_s = now_s
@@ -61,7 +62,7 @@ class _History:
         for obj in page.items:
             self._add(obj, now_s, obj)
         self._subscription: Subscription = api.watch(
-            resource, resource_version=page.resource_version
+            resource, resource_version=page.resource_version, wake=wake
         )
 
     def follow(self, now_s: float) -> None:
@@ -89,8 +90,8 @@ class _History:
 class FaultyKubeApi:
     """Another `KubeApi`, seen through faults. `choose` names the fault of each call, or None.
 
-    Call `follow` after every change of the world, so that a stale read knows what was when; it
-    remembers only the `remembered` resources.
+    Stale reads are of the `remembered` resources only. Call `step` whenever `wake` is called, so
+    that it knows what was when. `choose` may raise: the operator's process dies at that call.
     """
 
     def __init__(
@@ -99,20 +100,21 @@ class FaultyKubeApi:
         *,
         now_s: Callable[[], float],
         choose: Callable[[Verb], Fault | None],
+        wake: Callable[[], None],
         remembered: tuple[Resource, ...] = (),
     ) -> None:
         self._inner = inner
         self._now_s = now_s
         self._choose = choose
         self._histories = {
-            resource.plural: _History(inner, resource, now_s()) for resource in remembered
+            resource.plural: _History(inner, resource, now_s(), wake) for resource in remembered
         }
 
-    def follow(self) -> None:
+    def step(self, now_s: float) -> float | None:
         """Note what has changed, as of now."""
-        now_s = self._now_s()
         for history in self._histories.values():
             history.follow(now_s)
+        return None
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> KubeObject:
         fault = self._choose("get")
@@ -218,9 +220,8 @@ class FaultyKubeApi:
         resource_version: str,
         wake: Callable[[], None] | None = None,
     ) -> Subscription:
-        fault = self._choose("watch")
-        if isinstance(fault, FailBefore | FailAfter):
-            raise Gone("the watch was dropped")
+        if isinstance(self._choose("watch"), FailBefore | FailAfter):
+            raise ServerUnavailable("the watch could not be opened")
         return self._inner.watch(resource, namespace, resource_version=resource_version, wake=wake)
 
     def _through(self, fault: Fault | None, call: Callable[[], ResultT]) -> ResultT:

@@ -8,9 +8,9 @@ from random import Random
 from statistics import NormalDist
 from typing import Annotated, Any, Final, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kaito.adapters import yaml_values
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of
@@ -282,15 +282,15 @@ def parse_latencies(data: Mapping[str, Any], *, origin: str) -> Latencies:
 def load_latencies(path: Path) -> Latencies:
     """Read and check a file. Raises: InvalidInput (unreadable, no YAML, or wrong content)."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml_values.parse_mapping(path.read_text(encoding="utf-8"))
     except OSError as error:
         problem = Problem(field=path.name, message=f"cannot be read: {error.strerror}")
         raise InvalidInput([problem]) from error
-    except yaml.YAMLError as error:
-        message = " ".join(str(error).split())
-        raise InvalidInput([Problem(field=path.name, message=f"is not YAML: {message}")]) from error
-    if not isinstance(data, dict):
-        raise InvalidInput([Problem(field=path.name, message="must be a mapping")])
+    except yaml_values.BadText as error:
+        raise InvalidInput(
+            Problem(field=f"{path.name}:{flaw.line}", message=flaw.message, remedy=flaw.remedy)
+            for flaw in error.flaws
+        ) from error
     return parse_latencies(data, origin=path.name)
 
 

@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import yaml
-
+from kaito.adapters import yaml_values
 from kaito.adapters.k8s import event_recorder, manifests, node_claims, workspaces
 from kaito.adapters.k8s.comparison import differences
 from kaito.adapters.k8s.errors import as_port_errors
@@ -258,16 +257,13 @@ def to_config_view(name: str, key: str, stored: KubeObject | None) -> ConfigView
         return ConfigView(name=name, problem=f"ConfigMap {name!r} has no key {key!r}")
     content_hash = digest(json.dumps({key: data[key]}))[:16]
     try:
-        values = yaml.safe_load(data[key])
-    except yaml.YAMLError as error:
-        at = getattr(error, "problem_mark", None)
-        where = f" at line {at.line + 1}" if at else ""
-        problem = f"ConfigMap {name!r}: {key} is not YAML{where}"
+        values = yaml_values.parse_mapping(data[key])
+    except yaml_values.BadText as error:
+        flaw = error.flaws[0]
+        at = f"{flaw.path}: " if flaw.path else ""
+        problem = f"ConfigMap {name!r}: {key} line {flaw.line}: {at}{flaw.message}"
         return ConfigView(name=name, content_hash=content_hash, problem=problem)
-    if not isinstance(values, Mapping | None):
-        problem = f"ConfigMap {name!r}: {key} must be a mapping"
-        return ConfigView(name=name, content_hash=content_hash, problem=problem)
-    return ConfigView(name=name, content_hash=content_hash, values=values or {})
+    return ConfigView(name=name, content_hash=content_hash, values=values)
 
 
 def delete_claim(api: KubeApi, claim_name: str, uid: str) -> None:

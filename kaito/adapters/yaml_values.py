@@ -77,6 +77,23 @@ def parse(text: str) -> list[Parsed]:
     return builder.documents
 
 
+def parse_mapping(text: str) -> dict[str, Any]:
+    """The one document of a text, which must be a mapping; an empty text is an empty one.
+
+    Raises: BadText.
+    """
+    documents = parse(text)
+    if not documents:
+        return {}
+    if len(documents) > 1:
+        message = "there must be one document, and this begins another"
+        raise BadText([Flaw(line=documents[1].line, path="", message=message)])
+    value = documents[0].value
+    if not isinstance(value, dict):
+        raise BadText([Flaw(line=documents[0].line, path="", message="must be a mapping")])
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class _Node:
     """A finished value: how many values it holds with itself, and how deep they are nested."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.yaml_values import DEPTH_LIMIT, NODE_LIMIT, BadText, parse
+from kaito.adapters.yaml_values import DEPTH_LIMIT, NODE_LIMIT, BadText, parse
 
 
 def value_of(text: str) -> Any:
