@@ -99,7 +99,7 @@ def _owner(
     model: type[BaseModel], location: tuple[int | str, ...]
 ) -> tuple[type[BaseModel] | None, tuple[int | str, ...]]:
     """The model that the last key of `location` belongs to, and the location as the user sees it:
-    without the names of models that pydantic puts in where it chose one of a tagged union."""
+    without the names or tags that pydantic puts in where it chose one model of a union."""
     annotation: Any = model
     owner: type[BaseModel] | None = None
     visible: list[int | str] = []
@@ -108,7 +108,7 @@ def _owner(
             visible.append(step)
             continue
         choices = list(_models_in(annotation))
-        chosen = next((choice for choice in choices if choice.__name__ == step), None)
+        chosen = next((choice for choice in choices if _goes_by(choice, step)), None)
         if chosen is not None and len(choices) > 1:
             annotation = chosen
             continue
@@ -119,6 +119,12 @@ def _owner(
         )
         annotation = by_key[step].annotation if step in by_key else None
     return owner, tuple(visible)
+
+
+def _goes_by(model: type[BaseModel], name: str) -> bool:
+    """Whether a union's location names this model so: its own name, or its tag."""
+    tags = (get_args(field.annotation) for field in model.model_fields.values())
+    return model.__name__ == name or any(name in found for found in tags)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

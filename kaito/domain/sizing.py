@@ -16,6 +16,7 @@ from kaito.domain.workspace import TuningMethod, Workspace
 
 ENGINE_SECTION: Final = "vllm"  # of inference_config.yaml
 MAX_MODEL_LEN: Final = "max-model-len"
+NODE_LIMIT: Final = 1  # a model spread over machines needs Ray, which the workload does not start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,14 @@ def size(
             catalogue.engines, instance_type.gpu, model, requested, newer_instance_type=newer
         )
     adapters = len(workspace.inference.adapters) if workspace.inference else 0
-    fit = fit_inference(model, instance_type, choice, max_model_len=context, adapters=adapters)
+    fit = fit_inference(
+        model,
+        instance_type,
+        choice,
+        max_model_len=context,
+        adapters=adapters,
+        node_limit=NODE_LIMIT,
+    )
     asked = workspace.resource.count
     nodes = asked if fit.engine.name is EngineName.TRANSFORMERS else fit.nodes
     warnings = _old_gpu(choice)

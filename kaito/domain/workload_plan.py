@@ -120,8 +120,6 @@ def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
         flags["pipeline-parallel-size"] = str(fit.pipeline_parallel)
     if fit.data_parallel > 1:
         flags["data-parallel-size"] = str(fit.data_parallel)
-    if fit.nodes > 1:
-        flags["distributed-executor-backend"] = "ray"
     if model.tool_call_parser:
         flags["tool-call-parser"] = model.tool_call_parser
     if model.reasoning_parser:

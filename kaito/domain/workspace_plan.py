@@ -226,7 +226,7 @@ def _notes(
             continue
         if new.is_true:
             notes.append(Note(type="Normal", reason=kind, message=new.message or new.reason))
-        elif old is not None and old.is_true:
+        elif old is not None and old.is_true and kind != st.SUCCEEDED:  # one of the others says it
             notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
     if after.blocked_reason and after.blocked_reason != before.blocked_reason:
         blocked = find(after.conditions, st.SUCCEEDED)

@@ -101,17 +101,13 @@ def _training_config_map(workload: Workload) -> dict[str, Any]:
 
 
 def _service(workload: Workload) -> dict[str, Any]:
-    selector = selector_labels(workload)
-    if workload.replicas > 1 and "--distributed-executor-backend=ray" in workload.arguments:
-        # Only the leader of a multi-node group answers requests.
-        selector["statefulset.kubernetes.io/pod-name"] = f"{workload.name}-0"
     return {
         "apiVersion": SERVICE.api_version,
         "kind": SERVICE.kind,
         "metadata": _metadata(workload, workload.name),
         "spec": {
             "type": "LoadBalancer" if workload.load_balancer else "ClusterIP",
-            "selector": selector,
+            "selector": selector_labels(workload),
             "ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}],
         },
     }

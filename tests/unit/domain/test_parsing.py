@@ -59,16 +59,18 @@ def found(document: dict[str, Any]) -> dict[str, str]:
 
 def test_a_tagged_union_speaks_of_the_chosen_member() -> None:
     shapes = [{"kind": "circle", "radious": 1}, {"kind": "square", "side": "x"}]
-    problems = found({"shapes": shapes})
-    assert problems["shapes[0].circle.radious"] == "unknown key | Did you mean radius?" or problems[
-        "shapes[0].radious"
-    ] == ("unknown key | Did you mean radius?")
+    assert found({"shapes": shapes}) == {
+        "shapes[0].radius": "is required | ",
+        "shapes[0].radious": "unknown key | Did you mean radius?",
+        "shapes[1].side": "must be a number, got 'x' | ",
+    }
 
 
 def test_a_plain_union_hides_the_names_of_its_members() -> None:
-    problems = found({"either": {"edge": "x"}})
-    assert problems["either.edge"].startswith(("must be a whole number, got 'x'", "unknown key"))
-    assert set(problems) == {"either.edge", "either.cube"}
+    assert found({"either": {"edge": "x"}}) == {
+        "either.cube": "is required | ",
+        "either.edge": "unknown key | Known: cube",
+    }
 
 
 def test_a_remedy_of_our_own_validators_is_kept() -> None:

@@ -140,7 +140,7 @@ def test_a_file_that_is_missing_or_no_yaml_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"broken\.yaml:2: is not valid YAML"):
         load_latencies(broken)
     broken.write_text("- 1", encoding="utf-8")
-    with pytest.raises(InvalidInput, match=r"broken\.yaml: must be a mapping"):
+    with pytest.raises(InvalidInput, match=r"broken\.yaml:1: must be a mapping"):
         load_latencies(broken)
 
 
