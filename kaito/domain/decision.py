@@ -46,9 +46,10 @@ def decide(
         mode = "inference" if workspace.inference else "tuning"
         problem = Problem(field=f"{mode}.config", message=config.problem)
         return Refusal(reason=reason, problems=(problem,))
+    values = config.values if config else None
     try:
-        sizing = size(workspace, catalogue, config.values if config else None)
+        sizing = size(workspace, catalogue, values)
     except (DoesNotFit, NoEngine, InvalidInput) as error:
         reason = "ModelDoesNotFit" if isinstance(error, DoesNotFit) else "InvalidSpec"
-        return Refusal(reason=reason, problems=fit_problems(workspace, catalogue, error))
+        return Refusal(reason=reason, problems=fit_problems(workspace, catalogue, values, error))
     return Wanted(sizing=sizing, workload=plan_workload(workspace, sizing, config))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kaito.domain import machine as states
-from kaito.domain.conditions import Condition, Truth, find, merge
+from kaito.domain.conditions import Condition, Truth, find, is_true, merge
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded, Rejected
 from kaito.domain.machine import (
     Attempt,
@@ -191,9 +191,8 @@ def _follow(
     conditions = [_condition(states.LAUNCHED, "True", "Launched", "")]
     requeue_after_s: float | None = RECHECK_S
     if node is None:
-        overdue = _overdue(machine, states.LAUNCHED, limits.register_s, now_s)
-        if overdue:
-            text = f"no Node within {limits.register_s:.0f} s of the launch"
+        if _waited_longer(machine, states.REGISTERED, limits.register_s, now_s):
+            text = f"no Node for {limits.register_s:.0f} s"
             return _give_up(machine, "RegistrationTimeout", text, now_s)
         waiting = f"waiting for the Node of {current.name}"
         conditions += [
@@ -212,10 +211,16 @@ def _follow(
                 _condition(states.READY, "True", "Ready", ""),
             ]
             requeue_after_s = None
+        elif is_true(machine.conditions, states.INITIALIZED):
+            # Initialised once is initialised for good; the Node may come back by itself.
+            conditions += [
+                _condition(states.INITIALIZED, "True", "Initialized", ""),
+                _condition(states.READY, "False", *unready),
+            ]
+        elif _waited_longer(machine, states.INITIALIZED, limits.initialize_s, now_s):
+            text = f"{unready[1]} for {limits.initialize_s:.0f} s after the Node came"
+            return _give_up(machine, "InitializationTimeout", text, now_s)
         else:
-            if _overdue(machine, states.REGISTERED, limits.initialize_s, now_s):
-                text = f"{unready[1]} for {limits.initialize_s:.0f} s after the Node came"
-                return _give_up(machine, "InitializationTimeout", text, now_s)
             conditions += [
                 _condition(states.INITIALIZED, "False", *unready),
                 *_not_yet(states.INITIALIZED),
@@ -307,9 +312,10 @@ def _not_yet(after: str, reason: str = "") -> list[Condition]:
     return [*unreached, _condition(states.READY, "False", reason or f"Not{after}", "")]
 
 
-def _overdue(machine: Machine, since: str, limit_s: float, now_s: float) -> bool:
-    reached = find(machine.conditions, since)
-    return reached is not None and reached.is_true and now_s - reached.since_s > limit_s
+def _waited_longer(machine: Machine, kind: str, limit_s: float, now_s: float) -> bool:
+    """Whether the machine has been waiting for `kind` for more than `limit_s` seconds."""
+    waiting = find(machine.conditions, kind)
+    return waiting is not None and waiting.status == "False" and now_s - waiting.since_s > limit_s
 
 
 def _missing_labels(machine: Machine, node: NodeView) -> tuple[tuple[str, str], ...]:

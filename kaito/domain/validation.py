@@ -14,7 +14,7 @@ from kaito.domain.catalogue import Catalogue, UnknownInstanceType, UnknownModel
 from kaito.domain.engine import EngineName, NoEngine
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit, what_would_fit
-from kaito.domain.sizing import requested_engine, size, tuning_method
+from kaito.domain.sizing import max_model_len, requested_engine, size, tuning_method
 from kaito.domain.workspace import (
     Adapter,
     DataDestination,
@@ -25,6 +25,10 @@ from kaito.domain.workspace import (
 )
 
 MAX_ADAPTERS: Final = 10
+# A pod's label holds its StatefulSet's name, a dash and a hash of 10, in 63 characters; the name of
+# a Service begins with a letter (RFC 1035).
+MAX_SERVED_NAME_CHARS: Final = 52
+_LOCAL_DOMAINS: Final = frozenset({"internal", "local", "localhost", "svc"})
 _NAMED_ALTERNATIVES: Final = 3
 _PLACEHOLDER_HINTS: Final[Mapping[str, str]] = {
     "ACR_REPO_HERE": "the name of your container registry",
@@ -46,7 +50,7 @@ def validate(
         try:
             size(workspace, catalogue, config)
         except (DoesNotFit, NoEngine, InvalidInput) as error:
-            problems += fit_problems(workspace, catalogue, error)
+            problems += fit_problems(workspace, catalogue, config, error)
     return problems
 
 
@@ -66,7 +70,10 @@ def broken_rules(workspace: Workspace, catalogue: Catalogue) -> list[Problem]:
 
 
 def fit_problems(
-    workspace: Workspace, catalogue: Catalogue, error: DoesNotFit | NoEngine | InvalidInput
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: Mapping[str, Any] | None,
+    error: DoesNotFit | NoEngine | InvalidInput,
 ) -> tuple[Problem, ...]:
     """What `sizing.size` raised, with the field at fault and instance types that would do."""
     if isinstance(error, InvalidInput):
@@ -75,7 +82,7 @@ def fit_problems(
         asked = workspace.annotation(labels.RUNTIME)
         field = f"metadata.annotations[{labels.RUNTIME}]" if asked else "resource.instanceType"
         return (Problem(field=field, message=error.message, remedy=error.remedy),)
-    remedy = _what_fits(workspace, catalogue) or error.remedy
+    remedy = _what_fits(workspace, catalogue, config) or error.remedy
     return (Problem(field="resource.instanceType", message=error.message, remedy=remedy),)
 
 
@@ -87,10 +94,20 @@ def _metadata(workspace: Workspace) -> Iterator[Problem]:
             remedy="Use at most 63 lower-case letters, digits and '-', "
             "starting and ending with a letter or digit",
         )
+    elif workspace.inference is not None and not _can_be_served(workspace.name):
+        yield Problem(
+            field="metadata.name",
+            message=f"{workspace.name!r} cannot name a StatefulSet and a Service",
+            remedy=f"Use at most {MAX_SERVED_NAME_CHARS} characters, the first of them a letter",
+        )
     try:
         requested_engine(workspace)
     except InvalidInput as error:
         yield from error.problems
+
+
+def _can_be_served(name: str) -> bool:
+    return len(name) <= MAX_SERVED_NAME_CHARS and name[0].isalpha()
 
 
 def _mode(workspace: Workspace) -> Iterator[Problem]:
@@ -310,13 +327,21 @@ def _unsafe_url(url: str) -> str:
         return "is not a URL"
     if parts.scheme not in {"http", "https"} or not host:
         return "is not an http or https URL"
-    if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
-        return "names a host inside the cluster"
+    host = host.removesuffix(".")
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return ""
+        return _unsafe_name(host)
     return "" if address.is_global else "names a private or local address"
+
+
+def _unsafe_name(host: str) -> str:
+    last = host.rpartition(".")[2]
+    if "." not in host or last in _LOCAL_DOMAINS:
+        return "names a host inside the cluster"
+    if last.isdigit() or last.startswith("0x"):  # 127.1 and 0x7f.1 are addresses for curl
+        return "has an address that is not written as four numbers"
+    return ""
 
 
 def _destination(output: DataDestination) -> Iterator[Problem]:
@@ -335,7 +360,7 @@ def _destination(output: DataDestination) -> Iterator[Problem]:
         )
 
 
-def _what_fits(workspace: Workspace, catalogue: Catalogue) -> str:
+def _what_fits(workspace: Workspace, catalogue: Catalogue, config: Mapping[str, Any] | None) -> str:
     assert workspace.preset is not None
     tuning = tuning_method(workspace.tuning.method) if workspace.tuning else None
     here = catalogue.instance_type(workspace.resource.instance_type)
@@ -346,6 +371,8 @@ def _what_fits(workspace: Workspace, catalogue: Catalogue) -> str:
         catalogue.engines,
         cloud=here.cloud,
         requested=requested,
+        max_model_len=max_model_len(config) if tuning is None else None,
+        adapters=len(workspace.inference.adapters) if workspace.inference else 0,
         tuning=tuning,
     )
     if not found:

@@ -28,11 +28,11 @@ from kaito.domain.plan import (
 )
 from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
-from kaito.domain.workload import Workload, WorkloadKind
 from kaito.domain.workspace_status import (
     condition,
     conditions_of,
     cut_message,
+    is_done,
     merge_conditions,
     resources_ready,
     status_of,
@@ -174,25 +174,16 @@ def _workload_steps(
 ) -> list[WorkspaceStep]:
     if live.state in {WorkloadState.SAME, WorkloadState.DELETING}:
         return []
+    if is_done(view, wanted.workload):
+        return []
     if live.state is WorkloadState.MISSING:
-        if _is_done(view, wanted.workload) or not resources_ready(kept, wanted):
+        if not resources_ready(kept, wanted):
             return []
         return [ApplyWorkload(workload=wanted.workload)]
     step = ApplyWorkload(workload=wanted.workload, replace=live.must_replace)
     named = ", ".join(live.differences)
     note = Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))
     return [note, step]
-
-
-def _is_done(view: WorkspaceView, workload: Workload) -> bool:
-    """A tuning job that has succeeded is not run again when its Job is cleaned away."""
-    done = find(view.status.conditions, st.SUCCEEDED)
-    return (
-        workload.kind is WorkloadKind.TUNING
-        and done is not None
-        and done.is_true
-        and done.observed_generation == view.workspace.metadata.generation
-    )
 
 
 def _with_status(

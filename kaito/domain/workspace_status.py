@@ -17,7 +17,7 @@ from kaito.domain.decision import Wanted
 from kaito.domain.machine import LAUNCHED, Machine
 from kaito.domain.machine import READY as MACHINE_READY
 from kaito.domain.status import WorkspaceStatus
-from kaito.domain.workload import WorkloadKind
+from kaito.domain.workload import Workload, WorkloadKind
 
 MESSAGE_LIMIT_CHARS: Final = 256  # as KAITO cuts condition messages
 
@@ -79,7 +79,9 @@ def conditions_of(
     if wanted.workload.kind is WorkloadKind.INFERENCE:
         work, done = _inference_conditions(cluster, wanted, live, resource, changing)
     else:
-        work, done = _tuning_conditions(view, cluster, live, resource)
+        work, done = _tuning_conditions(
+            cluster, live, resource, done_before=is_done(view, wanted.workload)
+        )
     blocked = _blocked_by_machine(kept)
     if blocked is not None and not done.is_true:
         done = blocked
@@ -148,17 +150,12 @@ def _inference_conditions(
 
 
 def _tuning_conditions(
-    view: WorkspaceView, cluster: ClusterView, live: WorkloadView, resource: Condition
+    cluster: ClusterView, live: WorkloadView, resource: Condition, *, done_before: bool
 ) -> tuple[Condition, Condition]:
-    before = find(view.status.conditions, st.JOB_STARTED)
     same = live.state is WorkloadState.SAME
-    if same and live.succeeded:
+    if (same and live.succeeded) or done_before:
         work = condition(st.JOB_STARTED, "True", "WorkspaceTuningJobStatusStarted", "finished")
         return work, condition(st.SUCCEEDED, "True", "workspaceSucceeded", "tuning finished")
-    if live.state is WorkloadState.MISSING and before is not None and before.is_true:
-        done = find(view.status.conditions, st.SUCCEEDED)
-        if done is not None and done.is_true:
-            return before, done
     if same and live.failed:
         text = cut_message(live.message or "the job failed")
         work = condition(st.JOB_STARTED, "False", "WorkspaceTuningJobStatusFailed", text)
@@ -212,6 +209,18 @@ def merge_conditions(
     """The observed status with `conditions` laid over it, stamped with the generation seen."""
     stamped = [_at(view, found) for found in conditions]
     return replace(view.status, conditions=merge(view.status.conditions, stamped, now_s=now_s))
+
+
+def is_done(view: WorkspaceView, workload: Workload) -> bool:
+    """Whether this is a tuning job that has succeeded for this spec: it is not run again, even if
+    its Job is cleaned away or the ConfigMap it read has changed since."""
+    done = find(view.status.conditions, st.SUCCEEDED)
+    return (
+        workload.kind is WorkloadKind.TUNING
+        and done is not None
+        and done.is_true
+        and done.observed_generation == view.workspace.metadata.generation
+    )
 
 
 def resources_ready(kept: Sequence[Machine], wanted: Wanted) -> bool:

@@ -1,5 +1,6 @@
 """A world whose operator is played by hand, one port call at a time."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -87,7 +88,7 @@ class Interleaving:
         )
         self.world.kube_fault = self._kube_fault
         self.world.cloud_fault = self._cloud_fault
-        self.invariants = Invariants(self.world)
+        self.invariants = Invariants(self.world, calm_from_s=math.inf)
         self.advance(1.0)
 
     def play(self, ops: Iterable[Op]) -> None:
@@ -170,6 +171,7 @@ class Interleaving:
     def converge(self) -> None:
         """A real operator starts: in the end the Workspace is READY or gone, and stays so."""
         env = self.world.env
+        self.invariants.calm_from_s = self.world.now_s()
         self.world.operator.start()
         end_s = env.now + CONVERGES_WITHIN_S
         while not self._is_settled():
@@ -240,6 +242,20 @@ class Run:
         while not play.step(self.target, 1):
             pass
         play.advance(0.001)  # what was written is seen by the watchers
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Rounds of everything, again and again, with time to take effect in between."""
+
+    times: int
+
+    def __call__(self, play: Interleaving) -> None:
+        for _ in range(self.times):
+            Run(Target("workspace"))(play)
+            for index in range(play.nodes):
+                Run(Target("machine", index))(play)
+            play.advance(15.0)
 
 
 @dataclass(frozen=True, slots=True)

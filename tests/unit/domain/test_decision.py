@@ -1,0 +1,89 @@
+from typing import Any
+
+import pytest
+
+from kaito.domain.decision import Wanted, decide
+from kaito.domain.machine import Owner
+from tests.unit.domain.builders import (
+    CATALOGUE,
+    LONG,
+    TUNING,
+    UID,
+    V100,
+    config,
+    refusal,
+    wanted,
+    workspace,
+)
+
+
+def test_a_workspace_that_can_be_planned() -> None:
+    found = wanted(workspace())
+    assert found.workload.owner == Owner(uid=UID, namespace="default", name="phi")
+    assert found.workload.replicas == found.sizing.nodes == 1
+
+
+def test_the_config_is_part_of_the_decision() -> None:
+    found = wanted(workspace(), config({"vllm": {"max-model-len": 512}}))
+    assert found.sizing.fit.max_model_len == 512
+    assert found.workload.config_hash == "abc"
+
+
+def test_every_broken_rule_is_in_the_refusal() -> None:
+    found = refusal(workspace(name="Phi", instance_type="V100"))
+    assert found.reason == "InvalidSpec"
+    assert [problem.field for problem in found.problems] == [
+        "metadata.name",
+        "resource.instanceType",
+    ]
+    assert found.message == "; ".join(str(problem) for problem in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("parts", "settings", "reason", "field"),
+    [
+        (
+            {},
+            config(missing=True, problem="ConfigMap 'settings' does not exist"),
+            "ConfigMapNotFound",
+            "inference.config",
+        ),
+        ({}, config(problem="is not YAML"), "ConfigMapInvalid", "inference.config"),
+        (
+            {"tuning": TUNING},
+            config(problem="is not YAML"),
+            "ConfigMapInvalid",
+            "tuning.config",
+        ),
+        (
+            {"instance_type": V100, "inference": {"preset": {"name": "phi-4"}}},
+            None,
+            "ModelDoesNotFit",
+            "resource.instanceType",
+        ),
+        (
+            {"instance_type": V100, "inference": {"preset": {"name": LONG}}},
+            config({"vllm": {"max-model-len": 131072}}),
+            "ModelDoesNotFit",
+            "resource.instanceType",
+        ),
+        (
+            {"instance_type": V100, "annotations": {"kaito.sh/runtime": "vllm"}},
+            None,
+            "InvalidSpec",
+            "metadata.annotations[kaito.sh/runtime]",
+        ),
+        ({}, config({"vllm": {"max-model-len": "x"}}), "InvalidSpec", "vllm.max-model-len"),
+    ],
+)
+def test_a_refusal_names_the_field(
+    parts: dict[str, Any], settings: Any, reason: str, field: str
+) -> None:
+    found = refusal(workspace(**parts), settings)
+    assert (found.reason, [problem.field for problem in found.problems]) == (reason, [field])
+
+
+def test_deciding_is_pure() -> None:
+    found = workspace(tuning=TUNING)
+    assert decide(found, CATALOGUE, None) == decide(found, CATALOGUE, None)
+    assert isinstance(decide(found, CATALOGUE, None), Wanted)
