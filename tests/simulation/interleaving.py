@@ -174,6 +174,7 @@ class Interleaving:
         self.invariants.calm_from_s = self.world.now_s()
         self.world.operator.start()
         end_s = env.now + CONVERGES_WITHIN_S
+        self.advance(60.0)
         while not self._is_settled():
             assert env.now < end_s, f"not settled: {self.workspace()}"
             self.advance(30.0)

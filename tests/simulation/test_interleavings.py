@@ -90,7 +90,7 @@ OPS = st.lists(st.one_of(ROUNDS, ROUNDS, ROUNDS, FAULTS, USER), max_size=60)
 
 @pytest.mark.parametrize("nodes", [1, 2])
 @PROFILE
-@given(ops=OPS)
-def test_never_a_machine_too_many(nodes: int, ops: Sequence[Op]) -> None:
-    play=Interleaving(manifest(count=nodes), nodes); play.play([Apply(), *ops])
+@given(begin=st.integers(0, 16), ops=OPS)
+def test_never_a_machine_too_many(nodes: int, begin: int, ops: Sequence[Op]) -> None:
+    play=Interleaving(manifest(count=nodes), nodes); play.play([Apply(), Work(begin), *ops])
     event(f"machines {len(play.world.cloud.lives)}"); event(f"max attempt {max((c.attempt.number for c in play.world.ports.machines.list_machines()), default=-1)}")

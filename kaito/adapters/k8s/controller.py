@@ -98,6 +98,10 @@ class Controller:
         """No round is running or due."""
         return self._queue.is_idle(now_s)
 
+    def queue_length(self) -> int:
+        """Keys that wait for their round."""
+        return len(self._queue)
+
     def close(self) -> None:
         """Stop watching."""
         for subscription in self._subscriptions.values():

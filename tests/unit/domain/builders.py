@@ -36,6 +36,7 @@ UID: Final = "11111111-2222-4333-8444-555555555555"
 
 V100: Final = "Standard_NC6s_v3"  # one card without vLLM kernels
 T4: Final = "Standard_NC4as_T4_v3"  # one small card
+FOUR_T4: Final = "Standard_NC64as_T4_v3"
 A10: Final = "Standard_NV36ads_A10_v5"
 TWO_A10: Final = "Standard_NV72ads_A10_v5"
 A100: Final = "Standard_NC24ads_A100_v4"
@@ -136,7 +137,7 @@ def machine_spec(slot: int = 0, **more: Any) -> MachineSpec:
 
 
 READY_CONDITIONS: Final = tuple(
-    condition(kind, since_s=NOW_S)
+    condition(kind, reason=kind, observed_generation=1, since_s=NOW_S)
     for kind in (states.LAUNCHED, states.REGISTERED, states.INITIALIZED, states.READY)
 )
 

@@ -86,7 +86,9 @@ def test_each_kind_of_value_is_asked_for_in_words() -> None:
     assert found({"fill": "maybe"})["fill"] == "must be true or false, got 'maybe' | "
     assert found({"sizes": []})["sizes"] == "must be a mapping, got [] | "
     assert found({"shapes": {}})["shapes"] == "must be a list, got {} | "
-    assert found({"colour": True})["colour"] == 'must be a text, got True | Put it in quotes: "True"'
+    assert (
+        found({"colour": True})["colour"] == 'must be a text, got True | Put it in quotes: "True"'
+    )
     missing = found({"one": {"kind": "circle"}})
     assert missing == {"one.radius": "is required | "}
 

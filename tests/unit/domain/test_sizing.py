@@ -13,6 +13,7 @@ from tests.unit.domain.builders import (
     A10,
     A100,
     CATALOGUE,
+    FOUR_T4,
     LONG,
     MINI,
     T4,
@@ -44,7 +45,7 @@ def serve(model: str) -> dict[str, Any]:
         (MINI, TWO_A10, "vllm", "bfloat16", (1, 1, 1, 2), 4096),
         (LONG, A100, "vllm", "bfloat16", (1, 1, 1, 1), 131072),
         (LONG, TWO_A10, "vllm", "bfloat16", (1, 2, 1, 1), 58928),
-        ("phi-4", T4, "vllm", "float16", (3, 1, 3, 1), 10752),
+        ("phi-4", FOUR_T4, "vllm", "float16", (1, 2, 2, 1), 16384),
         ("phi-4", "Standard_NC12s_v3", "transformers", "float16", (1, 1, 2, 1), 2614),
     ],
 )
@@ -103,12 +104,13 @@ def test_on_vllm_the_fit_decides_the_number_of_machines() -> None:
     assert found.nodes == 1
     (warning,) = found.warnings
     assert warning.reason == "CountIgnored"
-    assert warning.message == (
-        f"resource.count is 3, but {MINI} is served by 1: the fit decides"
-    )
-    assert sized(resource={"count": 3}, instance_type=T4, **serve("phi-4")).warnings == ()
-    unasked = sized(instance_type=T4, **serve("phi-4"))
-    assert (unasked.nodes, unasked.warnings) == (3, ())
+    assert warning.message == (f"resource.count is 3, but {MINI} is served by 1: the fit decides")
+    assert sized(resource={"count": 1}).warnings == ()
+
+
+def test_a_model_that_needs_several_machines_is_refused() -> None:
+    with pytest.raises(DoesNotFit, match=f"does not fit {T4}: vllm needs"):
+        sized(instance_type=T4, **serve("phi-4"))
 
 
 def test_on_transformers_the_count_is_the_number_of_replicas() -> None:
@@ -177,7 +179,7 @@ def test_the_context_that_a_config_asks_for(config: Any, tokens: int | None) -> 
     assert max_model_len(config) == tokens
 
 
-@pytest.mark.parametrize("value", [True, 0, -1, 1.5, "1k", "²", "", "١", [1]])
+@pytest.mark.parametrize("value", [True, 0, -1, 1.5, "1k", "²", "", "\u0661", [1]])
 def test_a_context_that_is_no_number_of_tokens(value: object) -> None:
     with pytest.raises(InvalidInput) as caught:
         max_model_len({"vllm": {"max-model-len": value}})

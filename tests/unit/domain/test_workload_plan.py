@@ -11,9 +11,9 @@ from kaito.domain.workload_plan import plan_workload, start_limit_s
 from tests.unit.domain.builders import (
     A10,
     CATALOGUE,
+    FOUR_T4,
     LONG,
     MINI,
-    T4,
     TUNING,
     TWO_A10,
     V100,
@@ -56,22 +56,16 @@ def test_the_command_line_of_vllm() -> None:
     [
         (MINI, TWO_A10, ["--data-parallel-size=2"]),
         (LONG, TWO_A10, []),
-        (
-            "phi-4",
-            T4,
-            ["--pipeline-parallel-size=3", "--distributed-executor-backend=ray"],
-        ),
+        ("phi-4", FOUR_T4, ["--pipeline-parallel-size=2"]),
     ],
 )
 def test_vllm_on_several_gpus(model: str, machine: str, extra: list[str]) -> None:
     found = planned(instance_type=machine, inference={"preset": {"name": model}})
     parallel = [
-        argument
-        for argument in found.arguments
-        if argument.startswith(("--data-", "--pipeline-", "--distributed-"))
+        argument for argument in found.arguments if argument.startswith(("--data-", "--pipeline-"))
     ]
     assert parallel == extra
-    assert (found.gpus, found.replicas) == ((2, 1) if machine == TWO_A10 else (1, 3))
+    assert (found.gpus, found.replicas) == (2 if machine == TWO_A10 else 4, 1)
 
 
 def test_vllm_with_adapters_gets_a_slot_for_each() -> None:
@@ -216,9 +210,7 @@ def test_tuning_from_an_image_or_a_volume_to_a_volume() -> None:
 def test_the_settings_of_a_tuning_job_that_names_none(
     method: str, machine: str, four_bits: bool, dtype: str
 ) -> None:
-    settings = planned(
-        instance_type=machine, tuning={**TUNING, "method": method}
-    ).training_config
+    settings = planned(instance_type=machine, tuning={**TUNING, "method": method}).training_config
     assert settings is not None
     sections = settings["training_config"]
     assert list(sections) == [

@@ -178,8 +178,7 @@ def test_every_problem_is_named_at_once() -> None:
         "resource.count": "must be a whole number, got 'two'",
         "resource.instancetype": "unknown key. Did you mean instanceType?",
         "resource.labelSelector": "is required. Labels that the machines get and the pods look for",
-        "resource.partition": "does not exist in this apiVersion. "
-        "Use apiVersion kaito.sh/v1beta1",
+        "resource.partition": "does not exist in this apiVersion. Use apiVersion kaito.sh/v1beta1",
         "inference.presets": "unknown key. Did you mean preset?",
         "inference.adapters[0].strength": 'must be a text, got 0.5. Put it in quotes: "0.5"',
         "inference.adapters[0].source.url": "unknown key. Did you mean urls?",
