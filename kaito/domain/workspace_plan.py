@@ -34,6 +34,7 @@ from kaito.domain.workspace_status import (
     cut_message,
     is_done,
     merge_conditions,
+    refused_status,
     resources_ready,
     status_of,
 )
@@ -57,7 +58,7 @@ def plan_workspace(
     if view.workspace.is_deleting:
         return _plan_delete(view, cluster, now_s)
     if isinstance(wanted, Refusal):
-        return _plan_refusal(view, wanted, now_s)
+        return WorkspacePlan() if is_done(view) else _plan_refusal(view, wanted, now_s)
     if labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
@@ -65,7 +66,7 @@ def plan_workspace(
         return _plan_refusal(view, _name_taken(live.taken), now_s)
     machine_steps, kept = _machine_steps(view, cluster, wanted)
     workload_steps = _workload_steps(view, kept, wanted, live)
-    conditions = conditions_of(view, cluster, kept, wanted, live, changing=bool(workload_steps))
+    conditions = conditions_of(view, cluster, kept, wanted, live)
     status = status_of(view, kept, wanted, conditions, now_s)
     steps = _with_status(view, status, [*machine_steps, *workload_steps], wanted.sizing)
     return WorkspacePlan(
@@ -115,7 +116,7 @@ def _plan_refusal(view: WorkspaceView, refusal: Refusal, now_s: float) -> Worksp
         condition(st.SUCCEEDED, "False", refusal.reason, message),
         condition(st.READY, "False", refusal.reason, message),
     ]
-    status = merge_conditions(view, conditions, now_s)
+    status = refused_status(view, conditions, now_s)
     return WorkspacePlan(steps=_with_status(view, status, [], None), requeue_after_s=RECHECK_S)
 
 
@@ -132,6 +133,9 @@ def _machine_steps(
             specs.pop(slot, None)  # made again under its name once it is gone
         elif slot not in specs:
             steps.append(_delete_machine(machine, "no longer needed"))
+        elif machine.spec.instance_type != specs[slot].instance_type:
+            steps.append(_delete_machine(machine, "another instance type is wanted"))
+            del specs[slot]
         else:
             kept[slot] = machine
             del specs[slot]
@@ -174,7 +178,7 @@ def _workload_steps(
 ) -> list[WorkspaceStep]:
     if live.state in {WorkloadState.SAME, WorkloadState.DELETING}:
         return []
-    if is_done(view, wanted.workload):
+    if is_done(view):
         return []
     if live.state is WorkloadState.MISSING:
         if not resources_ready(kept, wanted):

@@ -17,7 +17,7 @@ from kaito.domain.decision import Wanted
 from kaito.domain.machine import LAUNCHED, Machine
 from kaito.domain.machine import READY as MACHINE_READY
 from kaito.domain.status import WorkspaceStatus
-from kaito.domain.workload import Workload, WorkloadKind
+from kaito.domain.workload import WorkloadKind
 
 MESSAGE_LIMIT_CHARS: Final = 256  # as KAITO cuts condition messages
 
@@ -38,13 +38,21 @@ def status_of(
         merged,
         worker_nodes=tuple(sorted(machine.node_name for machine in kept if machine.node_name)),
         target_node_count=wanted.sizing.nodes,
-        state=_state(view.status.state, merged, wanted.workload.kind),
+        state=_state(view, merged),
     )
 
 
-def _state(before: str, status: WorkspaceStatus, kind: WorkloadKind) -> str:
+def refused_status(
+    view: WorkspaceView, conditions: Sequence[Condition], now_s: float
+) -> WorkspaceStatus:
+    """The status of a Workspace that cannot be planned: what runs is left as it is."""
+    merged = merge_conditions(view, conditions, now_s)
+    return replace(merged, state=_state(view, merged))
+
+
+def _state(view: WorkspaceView, status: WorkspaceStatus) -> str:
     """KAITO v0.12's state: inference never goes back to Pending once it was Ready."""
-    if kind is WorkloadKind.TUNING:
+    if view.workspace.tuning is not None:
         if status.is_ready:
             return "Succeeded"
         if status.blocked_reason:
@@ -52,7 +60,7 @@ def _state(before: str, status: WorkspaceStatus, kind: WorkloadKind) -> str:
         return "Running" if status.is_true(st.JOB_STARTED) else "Pending"
     if status.is_ready:
         return "Ready"
-    return "NotReady" if before in {"Ready", "NotReady"} else "Pending"
+    return "NotReady" if view.status.state in {"Ready", "NotReady"} else "Pending"
 
 
 def conditions_of(
@@ -61,8 +69,6 @@ def conditions_of(
     kept: Sequence[Machine],
     wanted: Wanted,
     live: WorkloadView,
-    *,
-    changing: bool,
 ) -> list[Condition]:
     """The Workspace's conditions, in the order in which they come true."""
     machines = _machines_condition(kept, wanted)
@@ -77,11 +83,9 @@ def conditions_of(
         resources.message,
     )
     if wanted.workload.kind is WorkloadKind.INFERENCE:
-        work, done = _inference_conditions(cluster, wanted, live, resource, changing)
+        work, done = _inference_conditions(cluster, wanted, live, resource)
     else:
-        work, done = _tuning_conditions(
-            cluster, live, resource, done_before=is_done(view, wanted.workload)
-        )
+        work, done = _tuning_conditions(cluster, live, resource, done_before=is_done(view))
     blocked = _blocked_by_machine(kept)
     if blocked is not None and not done.is_true:
         done = blocked
@@ -127,19 +131,10 @@ def _nodes_condition(kept: Sequence[Machine], cluster: ClusterView, wanted: Want
 
 
 def _inference_conditions(
-    cluster: ClusterView,
-    wanted: Wanted,
-    live: WorkloadView,
-    resource: Condition,
-    changing: bool,
+    cluster: ClusterView, wanted: Wanted, live: WorkloadView, resource: Condition
 ) -> tuple[Condition, Condition]:
     replicas = wanted.workload.replicas
-    serving = (
-        live.state is WorkloadState.SAME
-        and not changing
-        and live.settled
-        and live.ready_replicas >= replicas
-    )
+    serving = live.state is WorkloadState.SAME and live.settled and live.ready_replicas >= replicas
     if serving:
         text = f"{live.ready_replicas} of {replicas} pods ready"
         work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
@@ -211,12 +206,12 @@ def merge_conditions(
     return replace(view.status, conditions=merge(view.status.conditions, stamped, now_s=now_s))
 
 
-def is_done(view: WorkspaceView, workload: Workload) -> bool:
+def is_done(view: WorkspaceView) -> bool:
     """Whether this is a tuning job that has succeeded for this spec: it is not run again, even if
-    its Job is cleaned away or the ConfigMap it read has changed since."""
+    its Job is cleaned away or the ConfigMap it read has changed or gone since."""
     done = find(view.status.conditions, st.SUCCEEDED)
     return (
-        workload.kind is WorkloadKind.TUNING
+        view.workspace.tuning is not None
         and done is not None
         and done.is_true
         and done.observed_generation == view.workspace.metadata.generation

@@ -148,9 +148,7 @@ class Interleaving:
     def live(self) -> list[MachineLife]:
         """The machines that were ordered and not given back."""
         return [
-            life
-            for life in self.world.running_machines()
-            if life.state is not CloudState.DELETING
+            life for life in self.world.running_machines() if life.state is not CloudState.DELETING
         ]
 
     def check(self) -> None:

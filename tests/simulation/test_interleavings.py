@@ -81,7 +81,9 @@ FAULTS = st.one_of(
     st.builds(Abandon, TARGETS),
     st.builds(Lag, st.sampled_from([0.0, 1.0, 10.0, 60.0, 100.0])),
     st.builds(CloudLag, st.sampled_from([0.0, 5.0, 60.0])),
-    st.builds(Lose, st.sampled_from(["request", "answer"]), st.sampled_from(["kubernetes", "cloud"])),
+    st.builds(
+        Lose, st.sampled_from(["request", "answer"]), st.sampled_from(["kubernetes", "cloud"])
+    ),
     st.builds(Refuse, st.sampled_from(["capacity", "quota"])),
     st.builds(Evict, st.integers(0, 1)),
 )
@@ -92,5 +94,9 @@ OPS = st.lists(st.one_of(ROUNDS, ROUNDS, ROUNDS, FAULTS, USER), max_size=60)
 @PROFILE
 @given(begin=st.integers(0, 16), ops=OPS)
 def test_never_a_machine_too_many(nodes: int, begin: int, ops: Sequence[Op]) -> None:
-    play=Interleaving(manifest(count=nodes), nodes); play.play([Apply(), Work(begin), *ops])
-    event(f"machines {len(play.world.cloud.lives)}"); event(f"max attempt {max((c.attempt.number for c in play.world.ports.machines.list_machines()), default=-1)}")
+    play = Interleaving(manifest(count=nodes), nodes)
+    play.play([Apply(), Work(begin), *ops])
+    event(f"machines {len(play.world.cloud.lives)}")
+    event(
+        f"max attempt {max((c.attempt.number for c in play.world.ports.machines.list_machines()), default=-1)}"
+    )
