@@ -50,8 +50,7 @@ def crds(
     if directory is None:
         if check:
             raise typer.BadParameter("--check needs the DIRECTORY to compare with")
-        for text in files.values():
-            typer.echo(text, nl=False)
+        typer.echo("---\n".join(files.values()), nl=False)
         return
     for path, text in files.items():
         if not check:
@@ -61,6 +60,74 @@ def crds(
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
             typer.echo(f"{path} is not current: run `kaito crds {directory}`", err=True)
             raise typer.Exit(1)
+
+
+operator_app = typer.Typer(
+    help="Run kaito in, or beside, a Kubernetes cluster.", no_args_is_help=True
+)
+app.add_typer(operator_app, name="operator")
+
+
+@operator_app.command("run")
+def operator_run(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KAITO_KUBECONFIG",
+            help="The cluster. Without it: the pod's service account, else KUBECONFIG.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=100, envvar="KAITO_WORKERS", help="Rounds at a time.")
+    ] = 5,
+    lease_namespace: Annotated[
+        str,
+        typer.Option(
+            envvar="KAITO_LEASE_NAMESPACE",
+            help="Namespace of the Lease for leader election. Empty: no election, one process.",
+        ),
+    ] = "",
+    http_address: Annotated[
+        str, typer.Option(envvar="KAITO_HTTP_ADDRESS", help="Where to serve probes and metrics.")
+    ] = "127.0.0.1",
+    http_port: Annotated[
+        int,
+        typer.Option(
+            min=1, max=65535, envvar="KAITO_HTTP_PORT", help="/healthz, /readyz and /metrics."
+        ),
+    ] = 8080,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every round.")] = False,
+) -> None:
+    """Reconcile Workspaces until SIGTERM.
+
+    NodeClaims are created and read; Karpenter, or another controller that acts on NodeClaims,
+    makes the machines.
+
+    kaito operator run --kubeconfig ~/.kube/config
+
+    Exit code: 0 stopped, 1 the lease was lost (restart), 2 no cluster is configured.
+    """
+    import logging
+
+    from kaito.bootstrap import OperatorSettings, run_operator
+    from kaito.domain.errors import InvalidInput
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    settings = OperatorSettings(
+        workers=workers,
+        lease_namespace=lease_namespace,
+        http_address=http_address,
+        http_port=http_port,
+    )
+    try:
+        code = run_operator(settings, kubeconfig=kubeconfig)
+    except InvalidInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ latency, other actors, stale reads and crashes at each yield. It returns when to
 """
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.cluster_view import ConfigView, WorkloadView, WorkspaceView
@@ -41,6 +42,8 @@ from kaito.domain.plan import (
 from kaito.domain.ports import Clock, MachineCloud, MachineStore, WorkspaceStore
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import plan_workspace
+
+RESYNC_S: Final = 300.0  # a safety net: watches wake rounds long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +115,28 @@ def reconcile_workspace(ports: Ports, namespace: str, name: str) -> Steps:
         yield from act_workspace(ports, view, plan)
     except PortError as error:
         return _failed(error)
-    return Outcome(plan.requeue_after_s)
+    return _looked_at(plan.requeue_after_s)
 
 
 def reconcile_machine(ports: Ports, claim_name: str) -> Steps:
     """One round for one machine. Port errors end the round; the next one observes again."""
     try:
+        seen_s = ports.clock.now_s()  # time-outs are judged as of the oldest thing seen
         machine = ports.machines.read_machine(claim_name)
         yield
         if machine is None:
             return Outcome()
         view = yield from _observe_machine(ports, machine)
-        plan = plan_machine(view, limits=ports.limits, now_s=ports.clock.now_s())
+        plan = plan_machine(view, limits=ports.limits, now_s=seen_s)
         again_after_s = yield from act_machine(ports, machine, plan)
     except PortError as error:
         return _failed(error)
-    return Outcome(again_after_s)
+    return _looked_at(again_after_s)
+
+
+def _looked_at(again_after_s: float | None) -> Outcome:
+    """Even what has converged is looked at again: a read may be older than the change it is for."""
+    return Outcome(RESYNC_S if again_after_s is None else again_after_s)
 
 
 def _failed(error: PortError) -> Outcome:
@@ -140,19 +149,24 @@ def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
     """One round of giving back cloud machines that no record stands for, and records that no
     Workspace stands for."""
     try:
+        seen_s = ports.clock.now_s()
         clouds = ports.cloud.list_machines()
         yield
         machines = ports.machines.list_machines()
         yield
-        for step in orphans(clouds, machines, now_s=ports.clock.now_s()):
-            ports.cloud.terminate(step.cloud_name)
+        for step in orphans(clouds, machines, now_s=seen_s):
+            with suppress(PortError):  # one that stays must not keep the others
+                ports.cloud.terminate(step.cloud_name)
             yield
         for machine in machines:
             owner = machine.spec.owner
-            if not machine.deleting and not ports.machines.workspace_exists(
-                owner.namespace, owner.name, owner.uid
-            ):
-                ports.machines.delete_record(machine.claim_name, machine.uid)
+            if machine.deleting:
+                continue
+            with suppress(PortError):
+                exists = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
+                yield
+                if not exists:
+                    ports.machines.delete_record(machine.claim_name, machine.uid)
             yield
     except PortError:
         return Outcome(every_s)  # the next round is soon enough

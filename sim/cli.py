@@ -155,6 +155,71 @@ def calibrate(
         raise typer.Exit(UNEXPECTED)
 
 
+@app.command()
+def serve(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO...]", help="Scenarios or manifests to begin with."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option(min=0.1, max=1000, help="How many times as fast as a real cloud."),
+    ] = 60.0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 0,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write it; default ~/.kube/kaito-twin.yaml."),
+    ] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator/--no-operator", help="Reconcile, or let others do it.")
+    ] = True,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Seed of everything random, in place of the file's."),
+    ] = None,
+) -> None:
+    """Serve the simulated cluster as a Kubernetes API that kubectl can talk to.
+
+    It listens on this machine only, with a certificate and a token of its own, until Ctrl-C.
+    Clients see the time on the wall; --speed divides how long machines, images and models take.
+
+    \b
+    Examples:
+      python -m sim serve
+      python -m sim serve --speed 1 --port 6443 sim/scenarios/quickstart_phi_3.yaml
+    """
+    from sim.scenario import Scenario
+    from sim.serve import ServeSettings, default_kubeconfig
+    from sim.serve import serve as serve_scenario
+
+    path = (kubeconfig or default_kubeconfig()).absolute()
+    with _input_errors():
+        scenario = _load(files) if files else Scenario(files=())
+        serve_scenario(
+            scenario,
+            ServeSettings(kubeconfig=path, speed=speed, port=port, operator=operator, seed=seed),
+            on_ready=lambda url: _print_next_steps(url, path, speed),
+            on_refused=lambda text: typer.echo(f"refused: {text}", err=True),
+        )
+
+
+def _print_next_steps(url: str, kubeconfig: Path, speed: float) -> None:
+    lines = (
+        f"The twin serves the Kubernetes API at {url}, {speed:g} times as fast as a real cloud.",
+        "Type in another terminal:",
+        "",
+        f"  export KUBECONFIG={shlex.quote(str(kubeconfig))}",
+        "  kubectl apply -f examples/inference/kaito_workspace_phi_3.yaml",
+        "  kubectl get workspace workspace-phi-3-mini -w",
+        "",
+        "Ctrl-C stops it.",
+    )
+    typer.echo("\n".join(lines))
+    sys.stdout.flush()
+
+
 def _load(files: list[str]) -> "Scenario":
     from sim.loading import load
 

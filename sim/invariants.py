@@ -3,7 +3,8 @@
 INV-1  No slot of a Workspace ever has two machines that are not being given back.
 INV-2  A Workspace never has more such machines than its status said that its fit wants.
 INV-3  A machine without a record (NodeClaim) is given back.
-INV-4  A status that says Ready speaks of the newest generation, and of pods that are ready.
+INV-4  A status that says Ready speaks of the newest generation, and of pods that are ready on
+       Nodes that exist.
 INV-5  A Workspace that is gone costs nothing.
 INV-6  Nothing of a Workspace that is gone is left once the world is at rest (`leftovers`).
 
@@ -46,7 +47,7 @@ UNTRUE_STATUS_LIMIT_S: Final = 30.0
 COST_AFTER_LIMIT_S: Final = UNRECORDED_LIMIT_S + 300.0
 
 Key: TypeAlias = tuple[str, str]
-_WATCHED: Final = (WORKSPACE, NODE_CLAIM, POD)
+_WATCHED: Final = (WORKSPACE, NODE_CLAIM, NODE, POD)
 _OWNED: Final = (STATEFUL_SET, JOB, SERVICE, CONFIG_MAP, POD)
 
 
@@ -59,7 +60,8 @@ class Invariants:
         self._workspaces: dict[Key, KubeObject] = {}
         self._most_wanted: dict[str, int] = {}
         self._claims: dict[str, str] = {}
-        self._ready_pods: dict[Key, set[str]] = {}
+        self._nodes: set[str] = set()
+        self._ready_pods: dict[Key, dict[str, str]] = {}
         self._untrue: dict[Key, str] = {}
         self._machines = world.running_machines()
         self._seen_machines = len(world.cloud.lives)
@@ -116,13 +118,18 @@ class Invariants:
             else:
                 self._claims[name_of(obj)] = labels_of(obj).get(labels.WORKSPACE_UID, "")
             return
+        if resource is NODE:
+            (self._nodes.discard if gone else self._nodes.add)(name_of(obj))
+            for key in self._workspaces:
+                self._judge_status(key)
+            return
         if resource is POD:
             key = _workspace_of(obj)
-            ready = self._ready_pods.setdefault(key, set())
+            ready = self._ready_pods.setdefault(key, {})
             if not gone and is_true(obj, "Ready") and "deletionTimestamp" not in obj["metadata"]:
-                ready.add(name_of(obj))
+                ready[name_of(obj)] = obj["spec"]["nodeName"]
             else:
-                ready.discard(name_of(obj))
+                ready.pop(name_of(obj), None)
         else:
             key = (namespace_of(obj), name_of(obj))
             if gone:
@@ -136,7 +143,9 @@ class Invariants:
 
     def _judge_status(self, key: Key) -> None:
         workspace = self._workspaces.get(key)
-        why = _why_untrue(workspace, len(self._ready_pods.get(key, ()))) if workspace else ""
+        on_nodes = self._ready_pods.get(key, {}).values()
+        ready = sum(node in self._nodes for node in on_nodes)
+        why = _why_untrue(workspace, ready) if workspace else ""
         if why:
             self._untrue[key] = why
         else:
@@ -149,13 +158,14 @@ class Invariants:
             if life.state is CloudState.DELETING:
                 continue
             uid, slot = life.order.owner.uid, life.order.labels.get(labels.SLOT, "")
+            name = _name(life.order.owner)
             by_slot[uid, slot] = by_slot.get((uid, slot), 0) + 1
             by_owner[uid] = by_owner.get(uid, 0) + 1
             if by_slot[uid, slot] > 1:
-                yield f"INV-1: slot {slot} of Workspace {_name(life.order.owner)} has {by_slot[uid, slot]}"
-            if by_owner[uid] > self._most_wanted.get(uid, 0):
-                wanted = self._most_wanted.get(uid, 0)
-                yield f"INV-2: Workspace {_name(life.order.owner)} has {by_owner[uid]} and wants {wanted}"
+                yield f"INV-1: slot {slot} of Workspace {name} has {by_slot[uid, slot]}"
+            wanted = self._most_wanted.get(uid, 0)
+            if by_owner[uid] > wanted:
+                yield f"INV-2: Workspace {name} has {by_owner[uid]} and wants {wanted}"
 
     def _overdue(self) -> Iterator[str]:
         now_s = self._world.now_s()
@@ -169,13 +179,12 @@ class Invariants:
         """What is wrong now, and for how long it may be."""
         uids = {workspace["metadata"]["uid"] for workspace in self._workspaces.values()}
         for life in self._machines:
-            uid = life.order.owner.uid
-            if life.state is not CloudState.DELETING:
-                if self._claims.get(life.order.claim_name) != uid:
-                    text = f"INV-3: machine {life.order.name} has no record"
-                    yield text, UNRECORDED_LIMIT_S
+            uid, kept = life.order.owner.uid, life.state is not CloudState.DELETING
+            if kept and self._claims.get(life.order.claim_name) != uid:
+                yield f"INV-3: machine {life.order.name} has no record", UNRECORDED_LIMIT_S
             if uid not in uids:
-                text = f"INV-5: machine {life.order.name} costs, Workspace {_name(life.order.owner)} is gone"
+                name = _name(life.order.owner)
+                text = f"INV-5: machine {life.order.name} costs, Workspace {name} is gone"
                 yield text, COST_AFTER_LIMIT_S
         for (namespace, name), why in self._untrue.items():
             yield f"INV-4: Workspace {namespace}/{name} is Ready, {why}", UNTRUE_STATUS_LIMIT_S

@@ -56,10 +56,12 @@ class _Subject:
 
 
 class Recorder:
-    """Hears every phase, sees every change. Times it keeps are seconds since the start."""
+    """Hears every phase, sees every change. Times it keeps are seconds since the start, which is
+    `epoch_s`."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, epoch_s: float = EPOCH_S) -> None:
         self._log = log
+        self._epoch_s = epoch_s
         self._subjects: dict[str, _Subject] = {}
         self._workspace_of: dict[str, tuple[str, str]] = {}
         self._subscriptions: list[tuple[Resource, Subscription]] = []
@@ -76,7 +78,7 @@ class Recorder:
 
     def begin(self, subject: str, name: str, start_s: float, detail: str) -> None:
         """A phase began. Part of the twin's `Recorder` port."""
-        at_s = start_s - EPOCH_S
+        at_s = start_s - self._epoch_s
         self._subject(subject).running[name] = _OpenPhase(name, at_s, detail)
         self.last_change_s = max(self.last_change_s, at_s)
         self._log.write(at_s, "PHASE_BEGIN", subject=subject, phase=name, detail=detail)
@@ -85,7 +87,7 @@ class Recorder:
         """A phase is over. Part of the twin's `Recorder` port."""
         found = self._subject(subject)
         found.running.pop(name, None)
-        start, end = start_s - EPOCH_S, end_s - EPOCH_S
+        start, end = start_s - self._epoch_s, end_s - self._epoch_s
         found.closed.append(Phase(name=name, start_s=start, end_s=end, detail=detail))
         self.last_change_s = max(self.last_change_s, end)
         self._log.write(end, "PHASE_END", subject=subject, phase=name, detail=detail)
@@ -98,7 +100,7 @@ class Recorder:
                 version = int(event.object["metadata"]["resourceVersion"])
                 changes.append((version, resource, event))
         changes.sort(key=lambda change: change[0])
-        at_s = now_s - EPOCH_S
+        at_s = now_s - self._epoch_s
         for _, resource, event in changes:
             self._take_in(resource, event, at_s)
         if changes:
@@ -116,6 +118,15 @@ class Recorder:
                     for one in track.running.values()
                 ]
         return tuple(_together(sorted(found, key=lambda phase: (phase.start_s, phase.name))))
+
+    def phases_of_pod(self, namespace: str, name: str) -> tuple[Phase, ...]:
+        """One pod's phases, or those of all pods that had the name, by start."""
+        track = self._subjects.get(f"Pod/{namespace}/{name}", _Subject())
+        running = [
+            Phase(name=one.name, start_s=one.start_s, detail=one.detail)
+            for one in track.running.values()
+        ]
+        return tuple(sorted([*track.closed, *running], key=lambda phase: phase.start_s))
 
     def running_phases(self) -> list[str]:
         """What goes on now, each name once."""
@@ -168,7 +179,7 @@ class Recorder:
             return
         about = obj["involvedObject"]
         self.events[namespace_of(obj), name_of(obj)] = EventResult(
-            at_s=from_rfc3339(obj["firstTimestamp"]) - EPOCH_S,
+            at_s=from_rfc3339(obj["firstTimestamp"]) - self._epoch_s,
             kind=about["kind"],
             namespace=about.get("namespace", ""),
             name=about["name"],

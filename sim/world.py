@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import simpy
 
@@ -13,6 +13,7 @@ from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.engine import Engine
 from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, FaultyKubeApi, StaleBy, Verb
 from kaito.adapters.fake.garbage_collector import GarbageCollector
+from kaito.adapters.fake.http.kinds import FOR_CLIENTS
 from kaito.adapters.fake.job import JobController
 from kaito.adapters.fake.kubelet import Kubelet
 from kaito.adapters.fake.latencies import Latencies, load_latencies
@@ -20,11 +21,12 @@ from kaito.adapters.fake.namespaces import NamespaceController
 from kaito.adapters.fake.pod_gc import PodGarbageCollector
 from kaito.adapters.fake.scheduler import Scheduler
 from kaito.adapters.fake.stateful_set import StatefulSetController
-from kaito.adapters.fake.store import ObjectStore
+from kaito.adapters.fake.store import SERVED, ObjectStore
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.files import default_directory
 from kaito.adapters.k8s.admission import WorkspaceAdmission
 from kaito.adapters.k8s.controller import Controller
+from kaito.adapters.k8s.crds import node_claim_crd, workspace_crd
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     JOB,
@@ -49,6 +51,9 @@ from sim.recorder import Recorder
 from sim.scenario import AnyFault
 from sim.scenario import World as WorldSettings
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
+
+if TYPE_CHECKING:
+    from kaito.adapters.fake.http.endpoint import Endpoint
 
 _READ_BY_OPERATOR: Final = (
     WORKSPACE,
@@ -83,6 +88,7 @@ _LATENCY_OF: Final = {
 class World:
     """A cluster, a cloud and an operator on one virtual clock; start the operator to begin.
 
+    Virtual time begins at `epoch_s`.
     `kube_fault` and `cloud_fault` name what goes wrong with the operator's next call, or raise
     `ProcessDied`. `stale_reads`: whether its reads may be made stale; it costs memory for history.
     """
@@ -95,16 +101,19 @@ class World:
         settings: WorldSettings,
         log: EventLog,
         stale_reads: bool = False,
+        epoch_s: float = EPOCH_S,
     ) -> None:
-        self.env = simpy.Environment(initial_time=EPOCH_S)
+        self.epoch_s = epoch_s
+        self.env = simpy.Environment(initial_time=epoch_s)
         self.clock = VirtualClock(self.env)
         self.region = settings.region
-        self.recorder = Recorder(log)
+        self.recorder = Recorder(log, epoch_s)
         streams = Streams(seed)
         uids = streams.get("uids")
         self.store = ObjectStore(
             now_s=self.clock.now_s,
             new_uid=lambda: str(uuid.UUID(int=uids.getrandbits(128), version=4)),
+            resources=(*SERVED, *FOR_CLIENTS),
             admission=(WorkspaceAdmission(catalogue),),
         )
         self._plug_in(RESOURCES)
@@ -153,7 +162,7 @@ class World:
 
     def now_s(self) -> float:
         """Seconds since the start of the run."""
-        return self.clock.now_s() - EPOCH_S
+        return self.clock.now_s() - self.epoch_s
 
     def inject(self, fault: AnyFault) -> None:
         """Make something go wrong, from now on."""
@@ -182,6 +191,38 @@ class World:
     def objects(self, resource: Resource) -> tuple[KubeObject, ...]:
         """Every object of a kind, now."""
         return self.store.list(resource).items
+
+    def endpoint(
+        self, *, host: str, port: int, catch_up: Callable[[], None], wake: Callable[[], None]
+    ) -> "Endpoint":
+        """The world behind the Kubernetes protocol; see `kubernetes_app`.
+
+        Raises: InvalidInput (nobody can listen there).
+        """
+        from kaito.adapters.fake.http.endpoint import Endpoint
+        from kaito.adapters.fake.http.pod_logs import Span
+
+        def timeline(namespace: str, name: str) -> list[Span]:
+            return [
+                Span(
+                    phase.name,
+                    phase.start_s + self.epoch_s,
+                    None if phase.end_s is None else phase.end_s + self.epoch_s,
+                    phase.detail,
+                )
+                for phase in self.recorder.phases_of_pod(namespace, name)
+            ]
+
+        return Endpoint(
+            self.store,
+            now_s=self.clock.now_s,
+            crds=(workspace_crd(), node_claim_crd()),
+            timeline=timeline,
+            host=host,
+            port=port,
+            catch_up=catch_up,
+            wake=wake,
+        )
 
     def _plug_in(self, resources: tuple[Resource, ...]) -> None:
         slot = Slot(self.env)

@@ -78,7 +78,7 @@ def plan_machine(view: MachineView, *, limits: MachineLimits, now_s: float) -> M
         return MachinePlan(steps=(gone,))
     stray = [seen for seen in view.cloud if seen.name != machine.cloud_name]
     if stray:
-        return _finish_attempts(stray)
+        return _finish_attempts(machine, stray)
     current = next((seen for seen in view.cloud if seen.name == machine.cloud_name), None)
     if current is None:
         return _order(machine, now_s, limits)
@@ -131,22 +131,35 @@ def _release(view: MachineView, now_s: float) -> MachinePlan:
         terminating = _condition(states.INSTANCE_TERMINATING, "True", "Terminating", "")
         names = sorted({seen.name for seen in view.cloud} | {machine.cloud_name})
         terminations = [Terminate(cloud_name=name, reason="released") for name in names]
+        # Said only afterwards: who reads it relies on the cloud having been asked.
+        asked_for = _record(machine, [terminating], now_s)
         return MachinePlan(
-            steps=(_record(machine, [terminating], now_s), *terminations),
-            requeue_after_s=RECHECK_S,
+            steps=(_fence(machine), *terminations, asked_for), requeue_after_s=RECHECK_S
         )
     if view.cloud:
-        return _finish_attempts(view.cloud)
+        return _finish_attempts(machine, view.cloud)
     return MachinePlan(steps=(RemoveFinalizer(),))
 
 
-def _finish_attempts(clouds: Sequence[CloudMachine]) -> MachinePlan:
-    terminations = tuple(
+def _finish_attempts(machine: Machine, clouds: Sequence[CloudMachine]) -> MachinePlan:
+    terminations = [
         Terminate(cloud_name=seen.name, reason="given up")
         for seen in clouds
         if seen.state is not CloudState.DELETING
+    ]
+    fences = [_fence(machine)] if terminations else []
+    return MachinePlan(steps=(*fences, *terminations), requeue_after_s=RECHECK_S)
+
+
+def _fence(machine: Machine) -> WriteMachine:
+    """The record as it is. To whom has a stale one, a later attempt looks like an earlier one, and
+    the machine of a new record of the same name like his own."""
+    return WriteMachine(
+        attempt=machine.attempt,
+        conditions=machine.conditions,
+        provider_id=machine.provider_id,
+        node_name=machine.node_name,
     )
-    return MachinePlan(steps=terminations, requeue_after_s=RECHECK_S)
 
 
 def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan:

@@ -28,6 +28,8 @@ MAX_ADAPTERS: Final = 10
 # A pod's label holds its StatefulSet's name, a dash and a hash of 10, in 63 characters; the name of
 # a Service begins with a letter (RFC 1035).
 MAX_SERVED_NAME_CHARS: Final = 52
+# Containers (puller-...), volumes (adapter-...) and a variable are named after an adapter.
+MAX_ADAPTER_NAME_CHARS: Final = 55
 _LOCAL_DOMAINS: Final = frozenset({"internal", "local", "localhost", "svc"})
 _NAMED_ALTERNATIVES: Final = 3
 _PLACEHOLDER_HINTS: Final[Mapping[str, str]] = {
@@ -204,11 +206,16 @@ def _inference(inference: InferenceSpec, catalogue: Catalogue) -> Iterator[Probl
         )
     if inference.preset is not None:
         yield from _model_known("inference.preset.name", inference.preset.name, catalogue)
+        yield from _object_name(
+            "inference.preset.presetOptions.modelAccessSecret",
+            inference.preset.preset_options.model_access_secret,
+        )
     if len(inference.adapters) > MAX_ADAPTERS:
         yield Problem(
             field="inference.adapters",
             message=f"has {len(inference.adapters)} adapters, at most {MAX_ADAPTERS} are possible",
         )
+    yield from _object_name("inference.config", inference.config)
     yield from _adapters(inference.adapters)
 
 
@@ -230,6 +237,13 @@ def _adapters(adapters: Iterable[Adapter]) -> Iterator[Problem]:
                 message=f"{source.name!r} is not a DNS label",
                 remedy="Use lower-case letters, digits and '-'",
             )
+        elif len(source.name) > MAX_ADAPTER_NAME_CHARS or not source.name[0].isalpha():
+            yield Problem(
+                field=f"{at}.source.name",
+                message=f"{source.name!r} cannot name a container, a volume and a variable",
+                remedy=f"Use at most {MAX_ADAPTER_NAME_CHARS} characters, the first of them a "
+                "letter",
+            )
         if source.name in seen:
             yield Problem(field=f"{at}.source.name", message=f"{source.name!r} is there twice")
         seen.add(source.name)
@@ -245,6 +259,7 @@ def _adapters(adapters: Iterable[Adapter]) -> Iterator[Problem]:
                 message="needs exactly one of image and volumeSource",
             )
         yield from _image(f"{at}.source.image", source.image)
+        yield from _secrets(f"{at}.source.imagePullSecrets", source.image_pull_secrets)
         yield from _strength(f"{at}.strength", adapter.strength)
 
 
@@ -267,6 +282,22 @@ def _image(field: str, text: str) -> Iterator[Problem]:
     )
 
 
+def _secrets(field: str, found: Iterable[str]) -> Iterator[Problem]:
+    for index, name in enumerate(found):
+        yield from _object_name(f"{field}[{index}]", name)
+
+
+def _object_name(field: str, name: str) -> Iterator[Problem]:
+    """A Secret or a ConfigMap that is named, if it is."""
+    if not name or names.placeholders(name) or names.is_dns_subdomain(name):
+        return
+    yield Problem(
+        field=field,
+        message=f"{name!r} cannot be the name of an object",
+        remedy="Use lower-case letters, digits, '-' and '.'",
+    )
+
+
 def _tuning(workspace: Workspace, tuning: TuningSpec, catalogue: Catalogue) -> Iterator[Problem]:
     if tuning.preset is None:
         yield Problem(
@@ -276,6 +307,7 @@ def _tuning(workspace: Workspace, tuning: TuningSpec, catalogue: Catalogue) -> I
         )
     else:
         yield from _model_known("tuning.preset.name", tuning.preset.name, catalogue)
+    yield from _object_name("tuning.config", tuning.config)
     try:
         tuning_method(tuning.method)
     except InvalidInput as error:
@@ -316,6 +348,7 @@ def _data_source(source: DataSource) -> Iterator[Problem]:
                 remedy="Use an http or https URL of a public host",
             )
     yield from _image("tuning.input.image", source.image)
+    yield from _secrets("tuning.input.imagePullSecrets", source.image_pull_secrets)
 
 
 def _unsafe_url(url: str) -> str:
@@ -352,6 +385,7 @@ def _destination(output: DataDestination) -> Iterator[Problem]:
             message=f"needs exactly one of image and volumeSource, has {given}",
         )
     yield from _image("tuning.output.image", output.image)
+    yield from _object_name("tuning.output.imagePushSecret", output.image_push_secret)
     if output.image and not output.image_push_secret:
         yield Problem(
             field="tuning.output.imagePushSecret",

@@ -196,11 +196,10 @@ def _with_status(
     steps: Sequence[WorkspaceStep],
     sizing: Sizing | None,
 ) -> tuple[WorkspaceStep, ...]:
-    """Notes, then the status if it changed or must stand as a fence before buying, then `steps`."""
+    """Notes, then the status if it changed or must stand as a fence before `steps`, then those."""
     changed = status != view.status
-    buys = any(isinstance(step, CreateMachine) for step in steps)
     notes = _notes(view.status, status, sizing) if changed else []
-    written = [WriteStatus(status=status)] if changed or buys else []
+    written = [WriteStatus(status=status)] if changed or steps else []
     return (*notes, *written, *steps)
 
 

@@ -19,7 +19,7 @@ from kaito.domain.machine import READY as MACHINE_READY
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
 
-MESSAGE_LIMIT_CHARS: Final = 256  # as KAITO cuts condition messages
+MESSAGE_LIMIT_CHARS: Final = 1024  # an event's; KAITO's 256 would cut off most remedies
 
 # Machine reasons that no retry of ours can cure.
 _MACHINE_BLOCKS: Final = {"QuotaExceeded": "QuotaExceeded", "LaunchRejected": "MachineRejected"}
@@ -134,14 +134,24 @@ def _inference_conditions(
     cluster: ClusterView, wanted: Wanted, live: WorkloadView, resource: Condition
 ) -> tuple[Condition, Condition]:
     replicas = wanted.workload.replicas
-    serving = live.state is WorkloadState.SAME and live.settled and live.ready_replicas >= replicas
-    if serving:
+    settled = live.state is WorkloadState.SAME and live.settled
+    lost = _on_a_lost_node(cluster)
+    if settled and lost is not None:
+        text = f"{lost.name} ran on Node {lost.node_name}, which is gone"
+        work = condition(st.INFERENCE_READY, "False", "WorkspaceInferenceStatusPending", text)
+    elif settled and live.ready_replicas >= replicas:
         text = f"{live.ready_replicas} of {replicas} pods ready"
         work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
     else:
         reason, text = _why_pending(cluster.pods, live, resource)
         work = condition(st.INFERENCE_READY, "False", reason, text)
     return work, _succeeded(work, resource, "serving")
+
+
+def _on_a_lost_node(cluster: ClusterView) -> PodView | None:
+    """A pod whose Node is gone: it still counts as ready until it is cleaned away."""
+    nodes = {node.name for node in cluster.nodes}
+    return next((pod for pod in cluster.pods if pod.ready and pod.node_name not in nodes), None)
 
 
 def _tuning_conditions(

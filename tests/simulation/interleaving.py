@@ -17,8 +17,10 @@ from kaito.adapters.kube_api import (
     AlreadyExists,
     KubeObject,
     ObjectNotFound,
+    condition_of,
     name_of,
 )
+from kaito.domain import labels
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
 from kaito.domain.machine import CloudState
 from kaito.reconcile import Steps, collect_orphans, reconcile_machine, reconcile_workspace
@@ -31,10 +33,10 @@ from sim.world import World
 CATALOGUE = load_catalogue()
 # Short and always the same, so that a failing example shrinks to what matters.
 LATENCIES_S = {
-    "machine_launch": 8.0,
-    "node_provision": 60.0,
-    "gpu_driver": 30.0,
-    "machine_release": 60.0,
+    "machine_launch": 5.0,
+    "node_provision": 15.0,
+    "gpu_driver": 5.0,
+    "machine_release": 30.0,
     "image_pull": 5.0,
     "weights_download": 5.0,
     "weights_load": 5.0,
@@ -74,7 +76,9 @@ class Interleaving:
     cloud_lag_s: float = 0.0
     kube_faults: list[Fault] = field(default_factory=list)
     cloud_faults: list[Fault] = field(default_factory=list)
-    excused: set[int] = field(default_factory=set)
+    let_go: set[int] = field(default_factory=set)
+    deleted_claims: set[str] = field(default_factory=set)
+    _cloud_seen_s: float = 0.0
     _rounds: dict[Target, Steps] = field(default_factory=dict)
     _claims: dict[str, None] = field(default_factory=dict)
 
@@ -145,6 +149,10 @@ class Interleaving:
         except ObjectNotFound:
             return None
 
+    def workspace_is_deleting(self) -> bool:
+        found = self.workspace()
+        return found is not None and "deletionTimestamp" in found["metadata"]
+
     def live(self) -> list[MachineLife]:
         """The machines that were ordered and not given back."""
         return [
@@ -159,12 +167,10 @@ class Interleaving:
         assert all(count <= self.nodes for count in counts.values()), counts
         assert self.invariants.check() == []
         for life in self.world.running_machines():
-            if life.state is not CloudState.DELETING and self._is_needed(life):
-                self.excused.discard(id(life))
-            elif life.state is not CloudState.DELETING:
-                self.excused.add(id(life))
-            elif life.ready_at_s is not None:
-                assert id(life) in self.excused, f"{life.order.name} was ready and is given back"
+            if not self._is_needed(life):
+                self.let_go.add(id(life))
+            elif life.state is CloudState.DELETING:
+                assert id(life) in self.let_go, f"{life.order.name} is needed, and is given back"
 
     def converge(self) -> None:
         """A real operator starts: in the end the Workspace is READY or gone, and stays so."""
@@ -180,14 +186,15 @@ class Interleaving:
         for _ in range(int(STAYS_S / ORPHANS_EVERY_S)):
             self.advance(ORPHANS_EVERY_S)
             assert self.workspace() == found
+            assert self._is_settled()
         assert self.invariants.leftovers() == []
-        assert len(self.world.running_machines()) == (0 if found is None else self.nodes)
 
     def _is_settled(self) -> bool:
         found = self.workspace()
         if found is not None and ("deletionTimestamp" in found["metadata"] or not is_ready(found)):
             return False
-        return len(self.world.running_machines()) == (0 if found is None else self.nodes)
+        wanted = 0 if found is None else found["resource"]["count"]
+        return len(self.world.running_machines()) == wanted
 
     def _is_needed(self, life: MachineLife) -> bool:
         found = self.workspace()
@@ -195,11 +202,15 @@ class Interleaving:
             return False
         if found["metadata"]["uid"] != life.order.owner.uid:
             return False
+        if int(life.order.labels[labels.SLOT]) >= found["resource"]["count"]:
+            return False
         try:
             claim = self.world.store.get(NODE_CLAIM, life.order.claim_name)
         except ObjectNotFound:
-            return False
-        return "deletionTimestamp" not in claim["metadata"]
+            return True
+        launched = condition_of(claim, "Launched") or {}
+        is_late = launched.get("reason", "").endswith("Timeout")
+        return not is_late and claim["metadata"]["uid"] not in self.deleted_claims
 
     def _round(self, target: Target) -> Steps | None:
         if target.kind == "workspace":
@@ -215,8 +226,10 @@ class Interleaving:
         return StaleBy(self.lag_s) if self.lag_s and verb in {"get", "list"} else None
 
     def _cloud_fault(self, verb: CloudVerb) -> Fault | None:
-        if verb == "list_machines":
-            return StaleBy(self.cloud_lag_s) if self.cloud_lag_s else None
+        if verb == "list_machines":  # later lists never show an earlier state
+            now_s = self.world.now_s()
+            self._cloud_seen_s = max(self._cloud_seen_s, now_s - self.cloud_lag_s)
+            return StaleBy(now_s - self._cloud_seen_s)
         return self.cloud_faults.pop(0) if self.cloud_faults else None
 
 
@@ -342,6 +355,20 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """The user asks for another number of machines."""
+
+    count: int
+
+    def __call__(self, play: Interleaving) -> None:
+        patch = {"resource": {"count": self.count}}
+        try:
+            play.world.store.patch(WORKSPACE, NAME, NAMESPACE, patch)
+        except ObjectNotFound:
+            return
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """The user deletes the Workspace."""
 
@@ -359,10 +386,13 @@ class DeleteClaim:
     index: int
 
     def __call__(self, play: Interleaving) -> None:
-        claim = play.claim(self.index)
+        name = play.claim(self.index)
+        if name is None:
+            return
         try:
-            if claim is not None:
-                play.world.store.delete(NODE_CLAIM, claim)
+            claim = play.world.store.get(NODE_CLAIM, name)
+            play.deleted_claims.add(claim["metadata"]["uid"])
+            play.world.store.delete(NODE_CLAIM, name)
         except ObjectNotFound:
             return
 
@@ -388,5 +418,5 @@ class Evict:
         lives = play.live()
         if lives:
             life = lives[self.index % len(lives)]
-            play.excused.add(id(life))
+            play.let_go.add(id(life))
             play.world.cloud.terminate(life.order.name)

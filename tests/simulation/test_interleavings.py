@@ -29,6 +29,7 @@ from tests.simulation.interleaving import (
     Op,
     Refuse,
     Run,
+    Scale,
     Step,
     Target,
     Work,
@@ -70,12 +71,6 @@ ROUNDS = st.one_of(
     st.builds(Work, st.sampled_from([1, 2, 4, 16])),
     st.builds(Advance, st.sampled_from([0.1, 1.0, 10.0, 30.0, 60.0, 130.0, 310.0, 1000.0])),
 )
-USER = st.one_of(
-    st.just(Apply()),
-    st.just(Delete()),
-    st.builds(DeleteClaim, st.integers(0, 2)),
-    st.just(DeleteStatefulSet()),
-)
 FAULTS = st.one_of(
     st.just(Crash()),
     st.builds(Abandon, TARGETS),
@@ -87,16 +82,73 @@ FAULTS = st.one_of(
     st.builds(Refuse, st.sampled_from(["capacity", "quota"])),
     st.builds(Evict, st.integers(0, 1)),
 )
-OPS = st.lists(st.one_of(ROUNDS, ROUNDS, ROUNDS, FAULTS, USER), max_size=60)
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-@PROFILE
-@given(begin=st.integers(0, 16), ops=OPS)
-def test_never_a_machine_too_many(nodes: int, begin: int, ops: Sequence[Op]) -> None:
-    play = Interleaving(manifest(count=nodes), nodes)
-    play.play([Apply(), Work(begin), *ops])
-    event(f"machines {len(play.world.cloud.lives)}")
-    event(
-        f"max attempt {max((c.attempt.number for c in play.world.ports.machines.list_machines()), default=-1)}"
+def user(nodes: int) -> st.SearchStrategy[Op]:
+    """What the user does to a Workspace of at most so many machines."""
+    return st.one_of(
+        st.just(Apply()),
+        st.just(Delete()),
+        st.builds(DeleteClaim, st.integers(0, 2)),
+        st.just(DeleteStatefulSet()),
+        st.builds(Scale, st.integers(1, nodes)),
     )
+
+
+def interleavings(nodes: int) -> st.SearchStrategy[list[Op]]:
+    """Anything, most of it the operator's work."""
+    return st.lists(st.one_of(ROUNDS, ROUNDS, ROUNDS, FAULTS, user(nodes)), max_size=60)
+
+
+@PROFILE
+@given(begin=st.integers(0, 16), ops=interleavings(1))
+def test_one_machine(begin: int, ops: Sequence[Op]) -> None:
+    play = Interleaving(manifest(count=1), nodes=1)
+    play.play([Apply(), Work(begin), *ops])
+    event(f"machines bought: {len(play.world.cloud.lives)}")
+
+
+@PROFILE
+@given(begin=st.integers(0, 16), ops=interleavings(2))
+def test_two_machines(begin: int, ops: Sequence[Op]) -> None:
+    play = Interleaving(manifest(count=2), nodes=2)
+    play.play([Apply(), Work(begin), *ops])
+    event(f"machines bought: {len(play.world.cloud.lives)}")
+
+
+# What was once wrong.
+
+MACHINE = Target("machine")
+ORDERED = (Apply(), Run(WORKSPACE), Run(WORKSPACE), Run(MACHINE))
+
+
+def test_a_stale_record_gives_no_later_attempt_back() -> None:
+    """To an old record the machine of the next attempt looks like a leftover."""
+    for age_s in (40.0, 50.0, 60.0, 70.0, 80.0, 90.0):
+        began: list[Op] = [Apply(), Refuse("capacity"), Work(6), Lag(age_s), Run(MACHINE)]
+        Interleaving(manifest(count=1), nodes=1).play(began)
+
+
+@pytest.mark.parametrize("calls", range(1, 8))
+def test_a_release_that_is_cut_short_leaves_no_machine(calls: int) -> None:
+    """The cloud does not list the machine yet: that it was given back must be certain."""
+    play = Interleaving(manifest(count=1), nodes=1)
+    cut = (Delete(), Run(WORKSPACE), Step(MACHINE, calls), Crash(), Run(MACHINE), Run(MACHINE))
+    for op in (*ORDERED, *cut, Run(WORKSPACE)):
+        op(play)
+    assert play.workspace() is None or play.workspace_is_deleting()
+    assert play.live() == [] or play.workspace() is not None, "it is gone and its machine is not"
+    play.play([])
+
+
+@pytest.mark.parametrize("calls", range(1, 4))
+def test_a_slow_round_takes_nothing_for_overdue(calls: int) -> None:
+    """What it saw five minutes ago was not overdue five minutes ago."""
+    play = Interleaving(manifest(count=1), nodes=1)
+    play.play([*ORDERED, Step(MACHINE, calls), Advance(310.0), Run(MACHINE)])
+    assert len(play.world.cloud.lives) == 1
+
+
+def test_a_pod_on_a_node_that_is_gone_does_not_serve() -> None:
+    """Until it is cleaned away it counts as ready, and meanwhile there is another machine."""
+    Interleaving(manifest(count=1), nodes=1).play([Apply(), Work(5), Evict(0)])

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kaito.adapters.fake.events import EventRecorder
-from kaito.adapters.fake.object_cache import ObjectCache
 from kaito.adapters.fake.object_meta import FOREGROUND_FINALIZER, ORPHAN_FINALIZER
 from kaito.adapters.fake.owner_graph import Item, OwnerGraph, OwnerReference
 from kaito.adapters.fake.timers import Timers
@@ -22,6 +21,7 @@ from kaito.adapters.kube_api import (
     Propagation,
     Resource,
 )
+from kaito.adapters.object_cache import ObjectCache
 
 _RETRY_S = 1.0
 

@@ -5,7 +5,6 @@ from typing import Final
 
 from kaito.adapters.fake.events import EventKind, EventRecorder
 from kaito.adapters.fake.job_progress import Progress, Verdict, progress_of, status_of, verdict_on
-from kaito.adapters.fake.object_cache import Index, Key, ObjectCache, key_of
 from kaito.adapters.fake.object_meta import generated_name
 from kaito.adapters.fake.pods import controller_uid, is_deleting, owner_reference, pod_from_template
 from kaito.adapters.fake.timers import Timers
@@ -24,6 +23,7 @@ from kaito.adapters.kube_api import (
     name_of,
     namespace_of,
 )
+from kaito.adapters.object_cache import Index, Key, ObjectCache, key_of
 from kaito.domain.timestamps import from_rfc3339
 
 TRACKING_FINALIZER: Final = "batch.kubernetes.io/job-tracking"

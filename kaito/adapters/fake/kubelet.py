@@ -6,7 +6,6 @@ from typing import Any, Final
 from kaito.adapters.fake.container_phases import ContainerPhases, Failure, PendingPhase, Recorder
 from kaito.adapters.fake.events import EventKind, EventRecorder
 from kaito.adapters.fake.node_runtime import NodeRuntime
-from kaito.adapters.fake.object_cache import Index, Key, ObjectCache, key_of
 from kaito.adapters.fake.pod_run import PodRun, Stage
 from kaito.adapters.fake.pod_status import pod_status
 from kaito.adapters.fake.pod_volumes import missing_variable, missing_volume
@@ -23,6 +22,7 @@ from kaito.adapters.kube_api import (
     name_of,
     namespace_of,
 )
+from kaito.adapters.object_cache import Index, Key, ObjectCache, key_of
 
 RETRY_S: Final = 1.0
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from kaito.adapters.fake.object_cache import ObjectCache
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.kube_api import NAMESPACE, KubeApiError, Resource, name_of
+from kaito.adapters.object_cache import ObjectCache
 
 _RECHECK_S = 1.0
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from kaito.adapters.fake.object_cache import Index, Key, ObjectCache, key_of
 from kaito.adapters.fake.pods import is_deleting, is_terminal, node_name_of, with_condition
 from kaito.adapters.fake.timers import Timers
 from kaito.adapters.kube_api import (
@@ -15,6 +14,7 @@ from kaito.adapters.kube_api import (
     ObjectNotFound,
     ServerUnavailable,
 )
+from kaito.adapters.object_cache import Index, Key, ObjectCache, key_of
 
 # A node must be missing for this long before its pods go (podgc's quarantineTime).
 QUARANTINE_S: Final = 40.0

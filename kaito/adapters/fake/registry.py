@@ -1,6 +1,7 @@
 """The tables of every resource that is served, under one version counter."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kaito.adapters.fake.api_errors import bad_request, not_found, not_served
@@ -14,6 +15,7 @@ class Registry:
     def __init__(self, resources: Iterable[Resource], history: int) -> None:
         self._tables: dict[tuple[str, str], Table] = {}
         self._served: dict[tuple[str, str, str], Resource] = {}
+        self._is_rehearsal = False
         self.version = 0
         for resource in resources:
             self._tables.setdefault(_name(resource), Table(resource, history))
@@ -36,8 +38,20 @@ class Registry:
             raise not_found(table.resource, key[1])
         return obj
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """In this block nothing is stored, and no version is given away."""
+        self._is_rehearsal = True
+        try:
+            yield
+        finally:
+            self._is_rehearsal = False
+
     def put(self, table: Table, key: Key, draft: dict[str, Any]) -> KubeObject:
         """Store a draft as the next version."""
+        if self._is_rehearsal:
+            rehearsed: KubeObject = freeze({**draft, "apiVersion": table.resource.api_version})
+            return rehearsed
         self.version += 1
         draft["metadata"] = {**draft["metadata"], "resourceVersion": str(self.version)}
         draft["apiVersion"] = table.resource.api_version
@@ -47,6 +61,8 @@ class Registry:
 
     def remove(self, table: Table, key: Key, last: KubeObject) -> None:
         """Remove an object; its last state is `last` in the next version."""
+        if self._is_rehearsal:
+            return
         self.version += 1
         meta = FrozenDict({**last["metadata"], "resourceVersion": str(self.version)})
         table.remove(key, FrozenDict({**last, "metadata": meta}), self.version)

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kaito.adapters.fake.object_cache import Index, ObjectCache
 from kaito.adapters.fake.pods import controller_uid, owner_reference
 from kaito.adapters.kube_api import (
     CONTROLLER_REVISION,
@@ -17,6 +16,7 @@ from kaito.adapters.kube_api import (
     name_of,
     namespace_of,
 )
+from kaito.adapters.object_cache import Index, ObjectCache
 
 _HASH_CHARS: Final = 10
 _HISTORY_LIMIT: Final = 10  # the API server's default of spec.revisionHistoryLimit

@@ -7,7 +7,6 @@ from typing import Final
 
 from kaito.adapters.fake.events import EventRecorder
 from kaito.adapters.fake.node_fit import mismatch, shortages, unschedulable_message
-from kaito.adapters.fake.object_cache import Key, ObjectCache, key_of
 from kaito.adapters.fake.pod_resources import amounts, pod_requests
 from kaito.adapters.fake.pods import is_deleting, is_terminal, node_name_of, with_condition
 from kaito.adapters.fake.timers import Timers
@@ -24,6 +23,7 @@ from kaito.adapters.kube_api import (
     labels_of,
     name_of,
 )
+from kaito.adapters.object_cache import Key, ObjectCache, key_of
 
 SCHEDULER_NAME: Final = "default-scheduler"
 # kube-scheduler tries again after a failed write with a back-off that starts here.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kaito.adapters.fake.events import EventRecorder
-from kaito.adapters.fake.object_cache import Index, Key, ObjectCache, key_of
 from kaito.adapters.fake.pods import (
     controller_uid,
     is_deleting,
@@ -34,6 +33,7 @@ from kaito.adapters.kube_api import (
     name_of,
     namespace_of,
 )
+from kaito.adapters.object_cache import Index, Key, ObjectCache, key_of
 from kaito.domain.timestamps import from_rfc3339
 
 POD_NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"

@@ -1,6 +1,7 @@
 """The in-memory kube-apiserver: a `KubeApi` with the real one's semantics, minus the network."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal
 
 from kaito.adapters.fake.admission import Admission
@@ -64,6 +65,10 @@ class ObjectStore:
     def resource_version(self) -> str:
         """The version of the newest change to anything."""
         return str(self._registry.version)
+
+    def dry_run(self) -> AbstractContextManager[None]:
+        """Writes in this block are checked and answered as always, and change nothing."""
+        return self._writes.rehearsal()
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> KubeObject:
         """See `KubeApi.get`."""

@@ -1,6 +1,8 @@
 """Every write to the store: decode, default, validate, admit, then store the next version."""
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from kaito.adapters.fake.admission import Admission
@@ -67,6 +69,16 @@ class Writes:
         self._registry, self._now_s, self._new_uid = registry, now_s, new_uid
         self._admission = tuple(admission)
         self._addresses = ServiceAddresses()
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """See `ObjectStore.dry_run`."""
+        addresses = copy.deepcopy(self._addresses)
+        try:
+            with self._registry.rehearsal():
+                yield
+        finally:
+            self._addresses = addresses
 
     def create(self, resource: Resource, body: KubeObject) -> KubeObject:
         """See `KubeApi.create`."""

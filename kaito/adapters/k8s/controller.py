@@ -56,16 +56,28 @@ ORPHANS: Final = Key("orphans", "", "")
 
 
 class Controller:
-    """The operator's brain stem: watches, a queue, and one generator per round."""
+    """The operator's brain stem: watches, a queue, and one generator per round.
 
-    def __init__(self, api: KubeApi, ports: Ports, wake: Callable[[], None]) -> None:
+    `runs_machines` False: somebody else, such as Karpenter, acts on NodeClaims.
+    """
+
+    def __init__(
+        self,
+        api: KubeApi,
+        ports: Ports,
+        wake: Callable[[], None],
+        *,
+        runs_machines: bool = True,
+    ) -> None:
         self._api = api
         self._ports = ports
         self._wake = wake
+        self._runs_machines = runs_machines
         self._queue: WorkQueue[Key] = WorkQueue()
         self._subscriptions: dict[Resource, Subscription] = {}
         self._users_of_config: dict[tuple[str, str], set[str]] = {}
         self._config_of: dict[tuple[str, str], str] = {}
+        self._missed = False
         self._queue.add(ORPHANS, ports.clock.now_s() + ORPHANS_EVERY_S)
 
     def poll(self) -> None:
@@ -80,6 +92,12 @@ class Controller:
                     self._note_config(obj)
                 for key in self._keys(resource, obj):
                     self._queue.add(key, now_s)
+        if self._missed:  # a deletion may be among it, which no list shows
+            for resource in (WORKSPACE, NODE_CLAIM):
+                for obj in self._api.list(resource).items:
+                    for key in self._keys(resource, obj):
+                        self._queue.add(key, now_s)
+            self._missed = False
 
     def take(self, now_s: float) -> tuple[Key, Steps] | None:
         """The next round that is due, to be drained and then reported with `done`."""
@@ -125,6 +143,7 @@ class Controller:
             except Gone:
                 subscription.close()
                 del self._subscriptions[resource]
+                self._missed = True
         if resource not in self._subscriptions:
             page = self._api.list(resource)
             self._subscriptions[resource] = self._api.watch(
@@ -140,13 +159,16 @@ class Controller:
             at = (namespace_of(obj), name_of(obj))
             for user in sorted(self._users_of_config.get(at, ())):
                 yield Key(WORKSPACE.kind, namespace_of(obj), user)
-        if resource is NODE_CLAIM:
-            yield Key(NODE_CLAIM.kind, "", name_of(obj))
         found = labels_of(obj)
-        if resource is NODE:
+        if self._runs_machines and resource is NODE_CLAIM:
+            yield Key(NODE_CLAIM.kind, "", name_of(obj))
+        if self._runs_machines and resource is NODE:
             yield from _machine_keys(found)
         if labels.WORKSPACE in found and labels.WORKSPACE_NAMESPACE in found:
             yield Key(WORKSPACE.kind, found[labels.WORKSPACE_NAMESPACE], found[labels.WORKSPACE])
+        for owner in obj["metadata"].get("ownerReferences") or ():  # even if it lost its labels
+            if owner["kind"] == WORKSPACE.kind:
+                yield Key(WORKSPACE.kind, namespace_of(obj), owner["name"])
 
     def _note_config(self, workspace: KubeObject) -> None:
         """Remember which ConfigMap a Workspace reads, so that a change of it wakes a round."""

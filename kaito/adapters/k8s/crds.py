@@ -1,4 +1,5 @@
-"""The Workspace CRD, made from the domain's models so that the two cannot drift apart.
+"""CustomResourceDefinitions: Workspace, made from the domain's models so that the two cannot drift
+apart, and NodeClaim as far as kaito needs one.
 
 Structural schemas know neither references nor unions with null nor `additionalProperties: false`,
 so the models' JSON schema is rewritten. The server prunes unknown fields; strict refusal is the
@@ -10,6 +11,8 @@ from typing import Any, Final
 
 import yaml
 
+from kaito.adapters.kube_api import NODE_CLAIM
+from kaito.domain import labels
 from kaito.domain.parsing import SINCE
 from kaito.domain.workspace import (
     GROUP,
@@ -21,7 +24,8 @@ from kaito.domain.workspace import (
 )
 
 CRD_NAME: Final = f"workspaces.{GROUP}"
-FILE_NAME: Final = f"{GROUP}_workspaces.yaml"
+_REQUESTED_TYPE: Final = f'.spec.requirements[?(@.key=="{labels.INSTANCE_TYPE}")].values[0]'
+_ZONE_LABEL: Final = ".metadata.labels." + labels.ZONE.replace(".", "\\.")
 _HEADER: Final = "# Made by `kaito crds`; do not edit. Checked in CI to be current.\n"
 _KEPT: Final = (
     "type",
@@ -54,6 +58,60 @@ def workspace_crd() -> dict[str, Any]:
             "versions": [_version(version) for version in VERSIONS],
         },
     }
+
+
+def node_claim_crd() -> dict[str, Any]:
+    """Karpenter's NodeClaim, for clusters that have no Karpenter: any spec and status."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{NODE_CLAIM.plural}.{NODE_CLAIM.group}"},
+        "spec": {
+            "group": NODE_CLAIM.group,
+            "names": {
+                "categories": ["karpenter"],
+                "kind": NODE_CLAIM.kind,
+                "listKind": f"{NODE_CLAIM.kind}List",
+                "plural": NODE_CLAIM.plural,
+                "singular": "nodeclaim",
+            },
+            "scope": "Cluster",
+            "versions": [
+                {
+                    "name": NODE_CLAIM.version,
+                    "served": True,
+                    "storage": True,
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "description": "One machine: ordered, started, joined, released.",
+                            "properties": {
+                                "apiVersion": {"type": "string"},
+                                "kind": {"type": "string"},
+                                "metadata": {"type": "object"},
+                                "spec": anything,
+                                "status": dict(anything),
+                            },
+                        }
+                    },
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        _column("Type", _REQUESTED_TYPE),
+                        _column("Zone", _ZONE_LABEL),
+                        _column("Node", ".status.nodeName"),
+                        _condition_column("Ready"),
+                        _column("Age", ".metadata.creationTimestamp", kind="date"),
+                    ],
+                }
+            ],
+        },
+    }
+
+
+def file_name(crd: Mapping[str, Any]) -> str:
+    """Such as `kaito.sh_workspaces.yaml`."""
+    return f"{crd['spec']['group']}_{crd['spec']['names']['plural']}.yaml"
 
 
 def to_yaml(crd: Mapping[str, Any]) -> str:

@@ -199,15 +199,15 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
     if workload.config_map:
         volumes.append({"name": "config-volume", "configMap": {"name": workload.config_map}})
         mounts.append({"name": "config-volume", "mountPath": CONFIG_DIR})
-    if any(adapter.image for adapter in workload.adapters):
+    pulled = [adapter for adapter in workload.adapters if adapter.image]
+    if pulled:
         volumes.append({"name": "adapter-volume", "emptyDir": {}})
         mounts.append({"name": "adapter-volume", "mountPath": ADAPTERS_DIR})
-    pullers = []
+    volumes += pod_scripts.pull_secret_volumes(
+        secret for adapter in pulled for secret in adapter.pull_secrets
+    )
     for adapter in workload.adapters:
-        if adapter.image:
-            pullers.append(_puller(adapter))
-            volumes += _pull_secret_volumes(adapter)
-        else:
+        if not adapter.image:
             name = f"adapter-{adapter.name}"
             volumes.append({"name": name, **plain(adapter.volume_source)})
             mounts.append({"name": name, "mountPath": f"{ADAPTERS_DIR}/{adapter.name}"})
@@ -225,8 +225,8 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
         "volumeMounts": mounts,
     }
     pod = _shared_pod_spec(workload) | {"containers": [main], "volumes": volumes}
-    if pullers:
-        pod["initContainers"] = pullers
+    if pulled:
+        pod["initContainers"] = [_puller(adapter) for adapter in pulled]
     return pod
 
 
@@ -285,17 +285,7 @@ def _probe(*, failures: int, delay_s: int = 0) -> dict[str, Any]:
 
 def _puller(adapter: AdapterMount) -> dict[str, Any]:
     mounts = [{"name": "adapter-volume", "mountPath": ADAPTERS_DIR}]
-    mounts += [
-        {"name": f"pull-secret-{secret}", "mountPath": f"{pod_scripts.PULL_SECRETS_DIR}/{secret}"}
-        for secret in adapter.pull_secrets
-    ]
+    mounts += pod_scripts.pull_secret_mounts(adapter.pull_secrets)
     target = f"{ADAPTERS_DIR}/{adapter.name}"
     puller = pod_scripts.puller(f"puller-{adapter.name}", adapter.image, target)
     return puller | {"volumeMounts": mounts}
-
-
-def _pull_secret_volumes(adapter: AdapterMount) -> list[dict[str, Any]]:
-    return [
-        {"name": f"pull-secret-{secret}", "secret": {"secretName": secret}}
-        for secret in adapter.pull_secrets
-    ]

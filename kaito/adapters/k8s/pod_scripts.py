@@ -4,8 +4,10 @@ A script is a constant. Whatever comes from a manifest is a positional parameter
 so that it stays one word whatever characters it has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
+
+from kaito.domain.names import digest, is_dns_label
 
 SKOPEO_IMAGE: Final = "mcr.microsoft.com/aks/skopeo:1.14.4-6"  # as KAITO v0.12 uses it
 ORAS_IMAGE: Final = "mcr.microsoft.com/oss/v2/oras-project/oras:v1.2.3"
@@ -89,6 +91,28 @@ def downloader(name: str, urls: Sequence[str], directory: str) -> dict[str, Any]
 def pusher(name: str, image: str, results_dir: str, model: str) -> dict[str, Any]:
     """A container that pushes the trained adapter once the job has finished."""
     return _script(name, ORAS_IMAGE, _PUSH, [image, results_dir, model])
+
+
+def pull_secret_volumes(secrets: Iterable[str]) -> list[dict[str, Any]]:
+    """A volume for each secret, once."""
+    return [
+        {"name": _pull_secret_volume(secret), "secret": {"secretName": secret}}
+        for secret in dict.fromkeys(secrets)
+    ]
+
+
+def pull_secret_mounts(secrets: Iterable[str]) -> list[dict[str, Any]]:
+    """Where a puller looks for its secrets."""
+    return [
+        {"name": _pull_secret_volume(secret), "mountPath": f"{PULL_SECRETS_DIR}/{secret}"}
+        for secret in dict.fromkeys(secrets)
+    ]
+
+
+def _pull_secret_volume(secret: str) -> str:
+    """A secret's name may have dots and 253 characters, a volume's may not."""
+    name = f"pull-secret-{secret}"
+    return name if is_dns_label(name) else f"pull-secret-{digest(secret)[:16]}"
 
 
 def _script(name: str, image: str, script: str, arguments: Sequence[str]) -> dict[str, Any]:

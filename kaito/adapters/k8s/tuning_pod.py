@@ -33,10 +33,7 @@ def spec(workload: Workload, config_map: str) -> dict[str, Any]:
     loaders = _loaders(data)
     if loaders:
         pod["initContainers"] = loaders
-    volumes += [
-        {"name": f"pull-secret-{secret}", "secret": {"secretName": secret}}
-        for secret in data.input_pull_secrets
-    ]
+    volumes += pod_scripts.pull_secret_volumes(data.input_pull_secrets)
     if data.output_image:
         containers.append(_pusher(workload, data))
         pod["shareProcessNamespace"] = True
@@ -71,13 +68,7 @@ def _loaders(data: TuningData) -> list[dict[str, Any]]:
         loader = pod_scripts.downloader("data-downloader", data.urls, DATA_DIR)
         return [loader | {"volumeMounts": mounts}]
     if data.input_image:
-        mounts += [
-            {
-                "name": f"pull-secret-{secret}",
-                "mountPath": f"{pod_scripts.PULL_SECRETS_DIR}/{secret}",
-            }
-            for secret in data.input_pull_secrets
-        ]
+        mounts += pod_scripts.pull_secret_mounts(data.input_pull_secrets)
         loader = pod_scripts.puller("data-puller", data.input_image, DATA_DIR)
         return [loader | {"volumeMounts": mounts}]
     return []

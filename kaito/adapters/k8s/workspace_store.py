@@ -45,9 +45,15 @@ from kaito.domain.workload import Workload
 from kaito.domain.workload_plan import INFERENCE_CONFIG_KEY, TRAINING_CONFIG_KEY
 from kaito.domain.workspace import Workspace
 
-# What a StatefulSet cannot change in place; a Job cannot change any of its template.
+# What a StatefulSet cannot change in place; a Job cannot change any of its template, of which the
+# hash also shows what is no longer wanted.
 _STATEFUL_SET_FIXED: Final = ("spec.serviceName", "spec.podManagementPolicy", "spec.selector")
-_JOB_FIXED: Final = ("spec.template", "spec.completions", "spec.selector")
+_JOB_FIXED: Final = (
+    "spec.template",
+    "spec.completions",
+    "spec.selector",
+    f"metadata.annotations.{labels.TEMPLATE_HASH}",
+)
 
 
 class KubeWorkspaceStore:

@@ -6,15 +6,26 @@ from typing import Any
 from kaito.adapters.k8s import conditions_json
 from kaito.adapters.kube_api import KubeObject
 from kaito.domain.cluster_view import WorkspaceView
+from kaito.domain.errors import InvalidInput
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workspace import parse_workspace
 
 
 def to_view(stored: KubeObject) -> WorkspaceView:
-    """The Workspace with its status. Raises: InvalidInput (it does not parse)."""
+    """The Workspace with its status. Raises: InvalidInput (it does not parse).
+
+    One that is being deleted can always be read, so that what it has can be released.
+    """
     status: Mapping[str, Any] = stored.get("status") or {}
+    try:
+        workspace = parse_workspace(stored)
+    except InvalidInput:
+        if "deletionTimestamp" not in stored["metadata"]:
+            raise
+        known = {key: stored[key] for key in ("apiVersion", "kind", "metadata")}
+        workspace = parse_workspace({**known, "resource": {"labelSelector": {}}})
     return WorkspaceView(
-        workspace=parse_workspace(stored),
+        workspace=workspace,
         status=WorkspaceStatus(
             conditions=conditions_json.from_json(status),
             worker_nodes=tuple(status.get("workerNodes") or ()),

@@ -131,7 +131,13 @@ def machine_spec(slot: int = 0, **more: Any) -> MachineSpec:
         "instance_type": A10,
         "gpus": 1,
         "disk_bytes": 87 << 30,
-        "labels": {"apps": "phi", labels.WORKSPACE_UID: UID, labels.SLOT: str(slot)},
+        "labels": {
+            "apps": "phi",
+            labels.WORKSPACE: "phi",
+            labels.WORKSPACE_NAMESPACE: "default",
+            labels.WORKSPACE_UID: UID,
+            labels.SLOT: str(slot),
+        },
     }
     return MachineSpec(**(values | more))
 

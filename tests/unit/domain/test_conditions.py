@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaito.domain.conditions import Condition, find, is_true, merge
@@ -40,6 +40,7 @@ def test_the_transition_time_moves_only_with_the_status() -> None:
     )
 
 
+@settings(deadline=None)
 @given(old=sets_of_conditions(), new=sets_of_conditions())
 def test_merging_twice_is_merging_once(old: list[Condition], new: list[Condition]) -> None:
     once = merge(old, new, now_s=NOW_S)

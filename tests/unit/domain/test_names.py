@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaito.domain import names
@@ -96,6 +96,7 @@ def test_did_you_mean(known: list[str], remedy: str) -> None:
     assert names.did_you_mean("matchlabel", known) == remedy
 
 
+@settings(deadline=None)
 @given(slot=st.integers(0, 1000), attempt=st.integers(0, 1000))
 def test_a_machine_name_is_a_function_of_what_it_is_for(slot: int, attempt: int) -> None:
     name = names.machine_name(OTHER_UID, slot, attempt)

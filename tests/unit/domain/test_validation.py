@@ -59,7 +59,7 @@ VOLUME = {"persistentVolumeClaim": {"claimName": "data"}}
         {"annotations": {labels.RUNTIME: "transformers"}},
         {"resource": {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}},
         {"inference": {"preset": {"name": "microsoft/Phi-3-mini-4k-instruct"}}},
-        adapters(adapter(strength="0"), adapter("b", strength="1.0")),
+        adapters(adapter("a" * 55, strength="0"), adapter("b", strength="1.0")),
         adapters(adapter(source={"image": "", "volumeSource": VOLUME})),
         tuning(method="QLoRA"),
         tuning(method="LORA", input={"image": "registry.test/data:1"}, preset={"name": MINI})
@@ -160,6 +160,48 @@ def test_what_can_be_planned(parts: Parts) -> None:
             "'' is not a DNS label",
             "Use lower-case letters, digits and '-'",
         ),
+        *[
+            (
+                adapters(adapter(name)),
+                "inference.adapters[0].source.name",
+                f"{name!r} cannot name a container, a volume and a variable",
+                "Use at most 55 characters, the first of them a letter",
+            )
+            for name in ("4-bit", "a" * 56)
+        ],
+        *[
+            (parts, field, "'My Secret' cannot be the name of an object", "lower-case letters")
+            for parts, field in [
+                (
+                    adapters(adapter(source={"imagePullSecrets": ["ok", "My Secret"]})),
+                    "inference.adapters[0].source.imagePullSecrets[1]",
+                ),
+                (
+                    {"inference": {"preset": {"name": MINI}, "config": "My Secret"}},
+                    "inference.config",
+                ),
+                (
+                    {
+                        "inference": {
+                            "preset": {
+                                "name": MINI,
+                                "presetOptions": {"modelAccessSecret": "My Secret"},
+                            }
+                        }
+                    },
+                    "inference.preset.presetOptions.modelAccessSecret",
+                ),
+                (tuning(config="My Secret"), "tuning.config"),
+                (
+                    tuning(input={"image": "a/b", "imagePullSecrets": ["My Secret"]}),
+                    "tuning.input.imagePullSecrets[0]",
+                ),
+                (
+                    tuning(output={"image": "a/b", "imagePushSecret": "My Secret"}),
+                    "tuning.output.imagePushSecret",
+                ),
+            ]
+        ],
         (
             adapters(adapter(source={"urls": ["https://example.com/a"], "image": ""})),
             "inference.adapters[0].source.urls",

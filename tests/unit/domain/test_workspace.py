@@ -100,7 +100,7 @@ def test_labels_that_say_whose_a_node_is_cannot_be_claimed() -> None:
 
 def test_a_workspace_cannot_be_changed_once_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        workspace().resource.count = 2
+        workspace().resource.count = 2  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """A component's view of one kind of object: list, watch, and indexes over both."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Set
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from kaito.adapters.kube_api import (
     EventType,
@@ -10,6 +11,7 @@ from kaito.adapters.kube_api import (
     KubeObject,
     Resource,
     Subscription,
+    WatchEvent,
     name_of,
     namespace_of,
 )
@@ -18,6 +20,7 @@ Key: TypeAlias = tuple[str, str]
 """Namespace (empty for a cluster-scoped object) and name."""
 Handler: TypeAlias = Callable[[KubeObject | None, KubeObject | None], None]
 Value = TypeVar("Value", bound=Hashable)
+_NO_KEYS: Final[Set[Key]] = frozenset()
 
 
 def key_of(obj: KubeObject) -> Key:
@@ -29,12 +32,21 @@ class ObjectCache:
 
     Lags the API by what has not been polled. A watch that is Gone is made good by a list: the
     differences are handled as if they had been watched. `wake` is called when a refresh is due.
+    `guard` is held while objects change and handlers run, and not during calls to the API: a lock,
+    if other threads read.
     """
 
-    def __init__(self, api: KubeApi, resource: Resource, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        resource: Resource,
+        wake: Callable[[], None],
+        guard: AbstractContextManager[object] | None = None,
+    ) -> None:
         self._api = api
         self._resource = resource
         self._wake = wake
+        self._guard = guard or nullcontext()
         self._objects: dict[Key, KubeObject] = {}
         self._handlers: list[Handler] = []
         self._subscription: Subscription | None = None
@@ -56,18 +68,22 @@ class ObjectCache:
                 self._subscription.close()
                 self._subscription = None
             else:
-                for event in events:
-                    if event.type is EventType.BOOKMARK:
-                        continue
-                    gone = event.type is EventType.DELETED
-                    self._apply(key_of(event.object), None if gone else event.object, changed)
+                with self._guard:
+                    self._apply_events(events, changed)
         if self._subscription is None:
             self._relist(changed)
         return list(changed)
 
+    def close(self) -> None:
+        """Stop watching; the objects stay as they are, and a later `refresh` begins anew."""
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
     def put(self, obj: KubeObject) -> None:
         """Take over what one's own write returned, without waiting for its event."""
-        self._apply(key_of(obj), obj, {})
+        with self._guard:
+            self._apply(key_of(obj), obj, {})
 
     def get(self, key: Key) -> KubeObject | None:
         return self._objects.get(key)
@@ -82,13 +98,21 @@ class ObjectCache:
     def _relist(self, changed: dict[Key, None]) -> None:
         page = self._api.list(self._resource)
         listed = {key_of(obj): obj for obj in page.items}
-        for key in [key for key in self._objects if key not in listed]:
-            self._apply(key, None, changed)
-        for key, obj in listed.items():
-            self._apply(key, obj, changed)
+        with self._guard:
+            for key in [key for key in self._objects if key not in listed]:
+                self._apply(key, None, changed)
+            for key, obj in listed.items():
+                self._apply(key, obj, changed)
         self._subscription = self._api.watch(
             self._resource, resource_version=page.resource_version, wake=self._wake
         )
+
+    def _apply_events(self, events: Iterable[WatchEvent], changed: dict[Key, None]) -> None:
+        for event in events:
+            if event.type is EventType.BOOKMARK:
+                continue
+            gone = event.type is EventType.DELETED
+            self._apply(key_of(event.object), None if gone else event.object, changed)
 
     def _apply(self, key: Key, after: KubeObject | None, changed: dict[Key, None]) -> None:
         before = self._objects.get(key)
@@ -117,7 +141,11 @@ class Index(Generic[Value]):
 
     def get(self, value: Value) -> list[Key]:
         """The keys, in order."""
-        return sorted(self._keys.get(value, ()))
+        return sorted(self.keys(value))
+
+    def keys(self, value: Value) -> Set[Key]:
+        """The keys, in no particular order; not to be kept, it changes with the cache."""
+        return self._keys.get(value, _NO_KEYS)
 
     def _update(self, before: KubeObject | None, after: KubeObject | None) -> None:
         old = set(self._values_of(before)) if before is not None else set()

@@ -2,10 +2,10 @@ from itertools import count
 
 import pytest
 
-from kaito.adapters.fake.object_cache import Index, ObjectCache
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.fake.timers import Timers
 from kaito.adapters.kube_api import CONFIG_MAP, KubeObject, name_of
+from kaito.adapters.object_cache import Index, ObjectCache
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""What the operator tells Prometheus. Names that KAITO v0.12 has keep their meaning, but a
+Workspace that is merely starting counts as pending, not as an error."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from kaito.adapters.k8s.controller import Key
+from kaito.adapters.kube_api import KubeObject, condition_of
+from kaito.domain import status as st
+from kaito.reconcile import Outcome
+
+PHASES: Final = ("succeeded", "error", "pending", "deleting")
+_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class OperatorMetrics:
+    """The operator's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._workspaces = Gauge(
+            "kaito_workspace_count", "Workspaces by phase", ["phase"], registry=self.registry
+        )
+        self._duration = Histogram(
+            "kaito_reconcile_duration_seconds",
+            "How long a round took",
+            ["kind"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._errors = Counter(
+            "kaito_reconcile_errors",
+            "Rounds that failed",
+            ["kind", "error"],
+            registry=self.registry,
+        )
+        self._queue = Gauge("kaito_queue_length", "Keys that wait", registry=self.registry)
+        self._leading = Gauge(
+            "kaito_leader", "1 while this operator does the work", registry=self.registry
+        )
+        self._leading.set(0)
+
+    def round_ended(self, key: Key, outcome: Outcome, took_s: float) -> None:
+        """Count a round."""
+        self._duration.labels(key.kind).observe(took_s)
+        if outcome.error is not None:
+            self._errors.labels(key.kind, type(outcome.error).__name__).inc()
+
+    def queue_is(self, length: int) -> None:
+        """How many keys wait."""
+        self._queue.set(length)
+
+    def leads(self, leading: bool) -> None:
+        """Whether this operator does the work."""
+        self._leading.set(1 if leading else 0)
+
+    def workspaces_are(self, workspaces: Iterable[KubeObject]) -> None:
+        """Count Workspaces by phase."""
+        counts = dict.fromkeys(PHASES, 0)
+        for workspace in workspaces:
+            counts[phase_of(workspace)] += 1
+        for phase, count in counts.items():
+            self._workspaces.labels(phase).set(count)
+
+
+def phase_of(workspace: KubeObject) -> str:
+    """deleting, succeeded, error (a human must act) or pending (the operator is at it)."""
+    if "deletionTimestamp" in workspace["metadata"]:
+        return "deleting"
+    done = condition_of(workspace, st.SUCCEEDED)
+    if done is None:
+        return "pending"
+    if done["status"] == "True":
+        return "succeeded"
+    return "error" if done.get("reason") in st.BLOCKED_REASONS else "pending"

@@ -1,0 +1,189 @@
+"""The operator's process: leader election, the runner, probes and metrics, inside kopf.
+
+kopf owns the process: signals, start-up and clean-up, and the watch on Workspaces that counts
+them. It has only event handlers, so it writes nothing of its own onto objects.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+import kopf
+from prometheus_client import generate_latest
+
+from kaito.adapters.k8s.controller import Controller
+from kaito.adapters.k8s.lease import LeaderElection
+from kaito.adapters.k8s.operator_metrics import OperatorMetrics
+from kaito.adapters.k8s.operator_settings import OperatorSettings
+from kaito.adapters.k8s.runner import Runner
+from kaito.adapters.kube_api import KubeApi, KubeObject
+from kaito.domain.ports import Clock
+from kaito.domain.workspace import GROUP, STORED_VERSION
+
+EXIT_LOST_LEASE: Final = 1
+STOP_LIMIT_S: Final = 20.0  # within Kubernetes' default of 30 s between SIGTERM and SIGKILL
+_LOG = logging.getLogger("kaito.operator")
+
+MakeController = Callable[[Callable[[], None]], Controller]
+
+
+class OperatorProcess:
+    """One operator. `run` returns the process's exit code."""
+
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        *,
+        api: KubeApi,
+        clock: Clock,
+        make_controller: MakeController,
+        login: Callable[[], kopf.ConnectionInfo],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._make_controller = make_controller
+        self._login = login
+        self._metrics = OperatorMetrics()
+        self._election = _election(settings, api)
+        self._runner: Runner | None = None
+        self._stop = threading.Event()
+        self._lost = False
+        self._workspaces: dict[str, KubeObject] = {}
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until the Lease is lost."""
+        server = _serve(self._settings, self._answer)
+        leading = threading.Thread(target=self._lead, name="lease", daemon=True)
+        leading.start()
+        try:
+            kopf.run(
+                registry=self._registry(),
+                settings=_kopf_settings(),
+                standalone=True,
+                clusterwide=True,
+                stop_flag=self._stop,
+            )
+        finally:
+            self._stop.set()
+            leading.join(STOP_LIMIT_S)
+            server.shutdown()
+        return EXIT_LOST_LEASE if self._lost else 0
+
+    def _lead(self) -> None:
+        """Work while leading. Losing the Lease ends the process: a restart begins afresh."""
+        if self._election is None:
+            self._start()
+            self._stop.wait()
+            self._end()
+            return
+        while not self._stop.is_set():
+            leads = self._election.step(self._clock.now_s())
+            self._metrics.leads(leads)
+            if leads and self._runner is None:
+                _LOG.info("leading")
+                self._start()
+            elif not leads and self._runner is not None:
+                _LOG.error("the lease is lost: stopping")
+                self._lost = True
+                self._stop.set()
+            self._stop.wait(self._election.times.retry_s)
+        self._end()
+        if not self._lost:
+            self._election.release(self._clock.now_s())
+
+    def _start(self) -> None:
+        self._runner = Runner(
+            self._make_controller,
+            self._clock,
+            workers=self._settings.workers,
+            on_round=self._metrics.round_ended,
+        )
+        self._runner.start()
+
+    def _end(self) -> None:
+        if self._runner is not None and not self._runner.stop(STOP_LIMIT_S):
+            _LOG.warning("a round was cut off; the next operator takes it up")
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        def _login(**_: Any) -> kopf.ConnectionInfo:
+            return self._login()
+
+        # kopf waits for the stop flag in a thread, which must end before kopf does.
+        @kopf.on.cleanup(registry=registry)
+        def _stopping(**_: Any) -> None:
+            self._stop.set()
+
+        @kopf.on.event(GROUP, STORED_VERSION, "workspaces", registry=registry)
+        def _changed(event: Any, body: Any, uid: str, **_: Any) -> None:
+            if event["type"] == "DELETED":
+                self._workspaces.pop(uid, None)
+            else:
+                self._workspaces[uid] = dict(body)
+            self._metrics.workspaces_are(list(self._workspaces.values()))
+            if self._runner is not None:
+                self._runner.wake()
+
+        return registry
+
+    def _answer(self, path: str) -> tuple[int, str, bytes]:
+        """Status, content type and body of a request to the operator."""
+        if path == "/metrics":
+            if self._runner is not None:
+                self._metrics.queue_is(self._runner.queue_length())
+            return 200, "text/plain; version=0.0.4", generate_latest(self._metrics.registry)
+        if path == "/healthz":
+            return 200, "text/plain", b"ok"
+        if path == "/readyz":
+            if self._stop.is_set():
+                return 503, "text/plain", b"stopping"
+            return 200, "text/plain", b"leading" if self._runner is not None else b"standing by"
+        return 404, "text/plain", b"there are /healthz, /readyz and /metrics"
+
+
+def _election(settings: OperatorSettings, api: KubeApi) -> LeaderElection | None:
+    if not settings.lease_namespace:
+        return None
+    identity = f"{socket.gethostname()}_{os.getpid()}"
+    return LeaderElection(
+        api,
+        namespace=settings.lease_namespace,
+        name=settings.lease_name,
+        identity=identity,
+    )
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # kaito's own events only
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # no watch on CRDs and namespaces, and no right to it
+    settings.watching.server_timeout = 300
+    settings.networking.request_timeout = 60
+    return settings
+
+
+def _serve(
+    settings: OperatorSettings, answer: Callable[[str], tuple[int, str, bytes]]
+) -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, content_type, body = answer(self.path)
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Probes every few seconds are no news."""
+
+    server = ThreadingHTTPServer((settings.http_address, settings.http_port), Handler)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server

@@ -1,0 +1,16 @@
+"""The operator's settings, read once from flags and environment."""
+
+from dataclasses import dataclass
+
+from kaito.adapters.k8s.runner import DEFAULT_WORKERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """Read once from flags and environment. `lease_namespace` empty: no leader election."""
+
+    workers: int = DEFAULT_WORKERS
+    lease_namespace: str = ""
+    lease_name: str = "kaito-operator"
+    http_address: str = "127.0.0.1"
+    http_port: int = 8080

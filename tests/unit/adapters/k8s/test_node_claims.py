@@ -1,0 +1,171 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kaito.adapters.fake.store import ObjectStore
+from kaito.adapters.k8s.node_claims import (
+    attempt_annotations,
+    status_of,
+    to_machine,
+    to_node_claim,
+    to_node_view,
+)
+from kaito.adapters.kube_api import NODE_CLAIM
+from kaito.domain import labels
+from kaito.domain.machine import Attempt, NodeView
+from kaito.domain.plan import WriteMachine
+from kaito.domain.workspace_plan import machine_specs
+from tests.unit.domain.builders import (
+    A10,
+    CATALOGUE,
+    NOW_S,
+    READY_CONDITIONS,
+    UID,
+    machine_spec,
+    seen,
+    wanted,
+    workspace,
+)
+
+(SPEC,) = machine_specs(seen(), wanted(workspace()).sizing)
+
+
+def test_the_claim_of_a_machine() -> None:
+    assert to_node_claim(replace(SPEC, image_family="azurelinux")) == {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {
+            "name": SPEC.name,
+            "labels": {
+                "accelerator": "nvidia",
+                "apps": "phi",
+                "kaito.sh/slot": "0",
+                "kaito.sh/workspace": "phi",
+                "kaito.sh/workspace-uid": UID,
+                "kaito.sh/workspacenamespace": "default",
+                "karpenter.sh/nodepool": "kaito",
+            },
+            "annotations": {
+                "karpenter.sh/do-not-disrupt": "true",
+                "kaito.sh/node-image-family": "azurelinux",
+            },
+            "finalizers": ["karpenter.sh/termination"],
+        },
+        "spec": {
+            "nodeClassRef": {"group": "kaito.sh", "kind": "KaitoNodeClass", "name": "default"},
+            "requirements": [
+                {"key": "karpenter.sh/nodepool", "operator": "In", "values": ["kaito"]},
+                {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": [A10]},
+                {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
+                {"key": "karpenter.azure.com/sku-name", "operator": "In", "values": [A10]},
+            ],
+            "resources": {"requests": {"storage": "87Gi", "nvidia.com/gpu": "1"}},
+            "taints": [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}],
+        },
+    }
+    assert "kaito.sh/node-image-family" not in to_node_claim(SPEC)["metadata"]["annotations"]
+
+
+def test_a_claim_has_no_owner_that_could_delete_it_behind_the_finalizer() -> None:
+    assert "ownerReferences" not in to_node_claim(SPEC)["metadata"]
+
+
+def test_the_disk_is_rounded_up_to_whole_gib() -> None:
+    requests = to_node_claim(machine_spec(disk_bytes=(10 << 30) + 1))["spec"]["resources"]
+    assert requests["requests"]["storage"] == "11Gi"
+
+
+def test_a_stored_claim_is_the_machine_it_was_made_from(store: ObjectStore) -> None:
+    spec = replace(SPEC, image_family="ubuntu")
+    machine = to_machine(store.create(NODE_CLAIM, to_node_claim(spec)))
+    assert machine is not None
+    assert machine.spec == spec
+    assert (machine.claim_name, machine.generation) == (spec.name, 1)
+    assert machine.created_at_s == NOW_S
+    assert machine.attempt == Attempt()
+    assert machine.has_finalizer
+    assert not machine.deleting
+    assert (machine.conditions, machine.provider_id, machine.node_name) == ((), "", "")
+    store.delete(NODE_CLAIM, spec.name)
+    leaving = to_machine(store.get(NODE_CLAIM, spec.name))
+    assert leaving is not None
+    assert leaving.deleting
+
+
+def test_its_status_there_and_back(store: ObjectStore) -> None:
+    claim = store.create(NODE_CLAIM, to_node_claim(SPEC))
+    record = WriteMachine(
+        attempt=Attempt(), conditions=READY_CONDITIONS, provider_id="azure://x", node_name="node"
+    )
+    machine = to_machine({**claim, "status": status_of(record)})
+    assert machine is not None
+    assert machine.is_ready
+    assert (machine.provider_id, machine.node_name) == ("azure://x", "node")
+    bare = status_of(WriteMachine(attempt=Attempt(), conditions=()))
+    assert bare == {"conditions": []}
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        Attempt(),
+        Attempt(number=2, instance_type=A10, started_at_s=NOW_S, not_before_s=NOW_S + 30),
+        Attempt(number=1, not_before_s=NOW_S),
+    ],
+)
+def test_an_attempt_there_and_back(store: ObjectStore, attempt: Attempt) -> None:
+    store.create(NODE_CLAIM, to_node_claim(SPEC))
+    before = Attempt(number=9, instance_type="Other", started_at_s=1.0, not_before_s=2.0)
+    for written in (before, attempt):
+        patch = {"metadata": {"annotations": attempt_annotations(written)}}
+        machine = to_machine(store.patch(NODE_CLAIM, SPEC.name, None, patch))
+        assert machine is not None
+        assert machine.attempt == written
+
+
+@pytest.mark.parametrize("missing", [labels.WORKSPACE_UID, labels.SLOT])
+def test_a_claim_of_somebody_else(store: ObjectStore, missing: str) -> None:
+    claim = to_node_claim(SPEC)
+    del claim["metadata"]["labels"][missing]
+    assert to_machine(store.create(NODE_CLAIM, claim)) is None
+
+
+def test_a_claim_with_a_slot_that_is_no_number(store: ObjectStore) -> None:
+    claim = to_node_claim(SPEC)
+    claim["metadata"]["labels"][labels.SLOT] = "first"
+    assert to_machine(store.create(NODE_CLAIM, claim)) is None
+
+
+def test_a_claim_that_lost_its_requirements_can_still_be_released(store: ObjectStore) -> None:
+    claim = to_node_claim(SPEC)
+    claim["spec"] = {"requirements": [{"key": labels.INSTANCE_TYPE, "operator": "Exists"}]}
+    machine = to_machine(store.create(NODE_CLAIM, claim))
+    assert machine is not None
+    assert machine.spec.instance_type == ""
+    assert machine.claim_name == SPEC.name
+
+
+def test_a_node() -> None:
+    stored: dict[str, Any] = {
+        "metadata": {"name": "node", "labels": {"a": "b"}},
+        "spec": {"providerID": "azure://x"},
+        "status": {
+            "allocatable": {"nvidia.com/gpu": "2", "cpu": "7"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+    view = NodeView(name="node", provider_id="azure://x", ready=True, gpus=2, labels={"a": "b"})
+    assert to_node_view(stored) == view
+    fresh = {"metadata": {"name": "node", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert to_node_view(fresh) == NodeView(
+        name="node", provider_id="", ready=False, gpus=0, deleting=True
+    )
+
+
+def test_every_preset_gives_a_claim_that_the_store_takes(store: ObjectStore) -> None:
+    for slot, instance_type in enumerate(CATALOGUE.instance_types):
+        spec = machine_spec(slot, instance_type=instance_type.name, gpus=instance_type.gpu_count)
+        machine = to_machine(store.create(NODE_CLAIM, to_node_claim(spec)))
+        assert machine is not None
+        assert machine.spec == spec

@@ -1,0 +1,140 @@
+"""One reason why a pod is not ready, the most certain first."""
+
+from typing import Any
+
+import pytest
+
+from kaito.adapters.k8s.pods import to_pod_view
+from kaito.domain.cluster_view import PodView
+
+Json = dict[str, Any]
+
+
+def pod(*containers: Json, **status: Any) -> Json:
+    return {
+        "metadata": {"name": "phi-0"},
+        "spec": {"nodeName": "node"},
+        "status": {"phase": "Pending", "containerStatuses": list(containers), **status},
+    }
+
+
+def container(name: str = "phi", *, last: Json | None = None, **state: Any) -> Json:
+    return {"name": name, "state": state, "lastState": last or {}, "restartCount": 2}
+
+
+def waiting(reason: str, message: str = "", **more: Any) -> Json:
+    return container(waiting={"reason": reason, "message": message}, **more)
+
+
+OOM: Json = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+EXITED = {"terminated": {"reason": "Error", "exitCode": 1, "message": "no CUDA"}}
+UNSCHEDULABLE = {
+    "conditions": [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/3 nodes",
+        }
+    ]
+}
+
+
+def test_a_pod_that_is_ready() -> None:
+    ready = pod(
+        container(running={}), phase="Running", conditions=[{"type": "Ready", "status": "True"}]
+    )
+    assert to_pod_view(ready) == PodView(
+        name="phi-0", node_name="node", phase="Running", ready=True, deleting=False, restarts=2
+    )
+
+
+def test_a_pod_that_was_just_made() -> None:
+    bare = {"metadata": {"name": "phi-0", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    assert to_pod_view(bare) == PodView(
+        name="phi-0", node_name="", phase="Pending", ready=False, deleting=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "message"),
+    [
+        (pod(waiting("ContainerCreating")), "", ""),
+        (pod(waiting("ErrImagePull", "not found")), "ImagePullError", "not found"),
+        (pod(waiting("ImagePullBackOff")), "ImagePullError", "ImagePullBackOff"),
+        (pod(waiting("InvalidImageName", "bad")), "ImagePullError", "bad"),
+        (
+            pod(container(**OOM)),
+            "ContainerOOMKilled",
+            "container phi ran out of memory",
+        ),
+        (
+            pod(waiting("CrashLoopBackOff", "back-off", last=OOM)),
+            "ContainerOOMKilled",
+            "container phi ran out of memory",
+        ),
+        (
+            pod(waiting("CrashLoopBackOff", "back-off", last=EXITED)),
+            "ContainerCrashLoopBackOff",
+            "container phi exited with 1: no CUDA",
+        ),
+        (
+            pod(
+                waiting(
+                    "CrashLoopBackOff",
+                    last={"terminated": {"reason": "Error", "exitCode": 2}},
+                )
+            ),
+            "ContainerCrashLoopBackOff",
+            "container phi exited with 2: Error",
+        ),
+        (pod(waiting("CrashLoopBackOff", "back-off")), "ContainerCrashLoopBackOff", "back-off"),
+        (
+            pod(waiting("CreateContainerConfigError", 'secret "hf" not found')),
+            "ContainerStartError",
+            'secret "hf" not found',
+        ),
+        (pod(waiting("RunContainerError")), "ContainerStartError", "RunContainerError"),
+        (pod(reason="Evicted", message="disk pressure"), "PodEvicted", "disk pressure"),
+        (pod(**UNSCHEDULABLE), "Unschedulable", "0/3 nodes"),
+        (
+            pod(conditions=[{"type": "PodScheduled", "status": "True"}]),
+            "",
+            "",
+        ),
+    ],
+)
+def test_why_a_pod_is_not_ready(found: Json, reason: str, message: str) -> None:
+    view = to_pod_view(found)
+    assert (view.reason, view.message) == (reason, message)
+    assert not view.ready
+
+
+def test_the_most_certain_reason_comes_first() -> None:
+    start, crash, oom, image = (
+        waiting("StartError", "start"),
+        waiting("CrashLoopBackOff", "crash"),
+        container("b", **OOM),
+        waiting("ErrImagePull", "image"),
+    )
+    everything = [start, crash, oom, image]
+    order = []
+    while everything:
+        view = to_pod_view(pod(*everything, reason="Evicted", **UNSCHEDULABLE))
+        order.append(view.reason)
+        everything.pop()
+    order.append(to_pod_view(pod(reason="Evicted", **UNSCHEDULABLE)).reason)
+    assert order == [
+        "ImagePullError",
+        "ContainerOOMKilled",
+        "ContainerCrashLoopBackOff",
+        "ContainerStartError",
+        "PodEvicted",
+    ]
+
+
+def test_init_containers_count_too() -> None:
+    found = pod(initContainerStatuses=[waiting("ErrImagePull", "puller")])
+    assert to_pod_view(found).reason == "ImagePullError"
+    both = pod(container(running={}), initContainerStatuses=[container(running={})])
+    assert to_pod_view(both).restarts == 4
