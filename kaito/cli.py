@@ -109,7 +109,7 @@ def operator_run(
     """
     import logging
 
-    from kaito.bootstrap import OperatorSettings, run_operator
+    from kaito.bootstrap.operator import OperatorSettings, run_operator
     from kaito.domain.errors import InvalidInput
 
     logging.basicConfig(

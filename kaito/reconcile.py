@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, assert_never
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.cluster_view import ConfigView, WorkloadView, WorkspaceView
 from kaito.domain.decision import Refusal, Wanted, decide
-from kaito.domain.errors import InvalidInput, PortError, Unavailable
+from kaito.domain.errors import PortError, Rejected, Unavailable
 from kaito.domain.machine import Machine
 from kaito.domain.machine_plan import (
     MachineLimits,
@@ -41,7 +41,7 @@ from kaito.domain.plan import (
 )
 from kaito.domain.ports import Clock, MachineCloud, MachineStore, WorkspaceStore
 from kaito.domain.workspace import Workspace
-from kaito.domain.workspace_plan import plan_workspace
+from kaito.domain.workspace_plan import plan_workspace, write_rejected
 
 RESYNC_S: Final = 300.0  # a safety net: watches wake rounds long before
 
@@ -104,10 +104,7 @@ class Ports:
 def reconcile_workspace(ports: Ports, namespace: str, name: str) -> Steps:
     """One round for one Workspace. Port errors end the round; the next one observes again."""
     try:
-        try:
-            view = ports.workspaces.read_workspace(namespace, name)
-        except InvalidInput:
-            return Outcome()  # stored before the rule existed: only the user can act
+        view = ports.workspaces.read_workspace(namespace, name)
         yield
         if view is None:
             return Outcome()
@@ -177,7 +174,11 @@ def _observe_and_plan(ports: Ports, view: WorkspaceView) -> Generator[None, None
     cluster = ports.workspaces.observe(view.workspace)
     yield
     live: WorkloadView | None = None
-    wanted = ports.decisions.of(view.workspace, cluster.config)
+    wanted: Wanted | Refusal
+    if view.problems:
+        wanted = Refusal(reason="InvalidSpec", problems=view.problems)
+    else:
+        wanted = ports.decisions.of(view.workspace, cluster.config)
     if view.workspace.is_deleting:
         ports.decisions.forget(view.workspace)
     elif isinstance(wanted, Wanted):
@@ -205,9 +206,19 @@ def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, Ma
 def act_workspace(
     ports: Ports, view: WorkspaceView, plan: WorkspacePlan
 ) -> Generator[None, None, None]:
-    """Carry out a plan, step by step. Raises: PortError from the first call that fails."""
+    """Carry out a plan, step by step; a refused write is told to the user.
+
+    Raises: PortError from the first call that fails.
+    """
     for step in plan.steps:
-        view = _act_workspace_step(ports.workspaces, view, step)
+        try:
+            view = _act_workspace_step(ports.workspaces, view, step)
+        except Rejected as error:
+            yield
+            if isinstance(step, CreateMachine | ApplyWorkload):
+                told = write_rejected(view, error, now_s=ports.clock.now_s())
+                yield from act_workspace(ports, view, told)
+            raise
         yield
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from kaito.domain.errors import Problem
 from kaito.domain.machine import Machine, NodeView
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workspace import Workspace
@@ -12,11 +13,16 @@ from kaito.domain.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceView:
-    """A Workspace as read: parsed, with its status and the version it was read at."""
+    """A Workspace as read: parsed, with its status and the version it was read at.
+
+    With `problems` the stored object could not be parsed, and only the metadata of `workspace` is
+    what was stored.
+    """
 
     workspace: Workspace
     status: WorkspaceStatus
     version: str
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +54,27 @@ class WorkloadView:
 
     `differences` are the paths that differ. `settled` means that the controller has seen the
     latest spec and every replica runs it. `taken` names an object that is somebody else's and
-    stands where one of ours should.
+    stands where one of ours should. `older_spec` and `older_config` say what it was made for; one
+    that differs without either merely is not what this version of kaito would write.
     """
 
     state: WorkloadState
     differences: tuple[str, ...] = ()
     must_replace: bool = False
     taken: str = ""
+    older_spec: bool = False
+    older_config: bool = False
     settled: bool = False
     ready_replicas: int = 0
     active: bool = False
     succeeded: bool = False
     failed: bool = False
     message: str = ""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the user asked for something else since it was made."""
+        return self.older_spec or self.older_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ NODE_IMAGE_FAMILY: Final = "kaito.sh/node-image-family"
 DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 TEMPLATE_HASH: Final = "kaito.sh/template-hash"  # ours: of the pod template and its config
 CONFIG_HASH: Final = "kaito.sh/config-hash"  # ours: of the ConfigMap the pods were started with
+GENERATION: Final = "kaito.sh/generation"  # ours: of the Workspace that a Job was made for
 
 # The machine's record of what was ordered, written before the cloud is called (ours).
 ATTEMPT: Final = "kaito.sh/attempt"

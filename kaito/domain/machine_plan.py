@@ -21,6 +21,7 @@ from kaito.domain.machine import (
     MachineOrder,
     NodeView,
 )
+from kaito.domain.names import machine_name
 from kaito.domain.plan import (
     DeleteMachine,
     LabelNode,
@@ -44,12 +45,14 @@ class MachineLimits:
     """How long each step of a machine's life may take, in seconds.
 
     Launch and registration: Karpenter's liveness limits (pkg/controllers/nodeclaim/lifecycle/
-    liveness.go). GPUs: cluster-autoscaler waits up to 15 min for them after the Node is ready.
+    liveness.go). GPUs: cluster-autoscaler waits up to 15 min for them after the Node is ready. A
+    Node that was ready and is not any more: Karpenter's node repair waits 10 min.
     """
 
     launch_s: float = 300.0
     register_s: float = 900.0
     initialize_s: float = 1200.0
+    unhealthy_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,14 +186,25 @@ def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan
     )
     started_at_s = now_s if attempt.started_at_s is None else attempt.started_at_s
     written = replace(attempt, instance_type=chosen, started_at_s=started_at_s)
-    launching = _condition(states.LAUNCHED, "Unknown", "Launching", f"ordering {chosen}")
-    return MachinePlan(
-        steps=(
-            _record(machine, [launching, *_not_yet(states.LAUNCHED)], now_s, attempt=written),
-            Launch(order=order),
-        ),
-        requeue_after_s=RECHECK_S,
-    )
+    launching = _launching(machine, chosen)
+    reason = launching.reason if launching.status == "False" else ""
+    conditions = [launching, *_not_yet(states.LAUNCHED, reason)]
+    steps: list[MachineStep] = [_record(machine, conditions, now_s, attempt=written)]
+    if attempt.number > 0:
+        # The call that gave the last attempt back may have been lost, and its order be invisible.
+        spec = machine.spec
+        last = machine_name(spec.owner.uid, spec.slot, attempt.number - 1)
+        steps.append(Terminate(cloud_name=last, reason="the next attempt begins"))
+    steps.append(Launch(order=order))
+    return MachinePlan(steps=tuple(steps), requeue_after_s=RECHECK_S)
+
+
+def _launching(machine: Machine, chosen: str) -> Condition:
+    """A refusal stands until an order is accepted, so that the reason does not come and go."""
+    before = find(machine.conditions, states.LAUNCHED)
+    if before is not None and before.status == "False":
+        return before
+    return _condition(states.LAUNCHED, "Unknown", "Launching", f"ordering {chosen}")
 
 
 def _follow(
@@ -226,6 +240,9 @@ def _follow(
             requeue_after_s = None
         elif is_true(machine.conditions, states.INITIALIZED):
             # Initialised once is initialised for good; the Node may come back by itself.
+            if _waited_longer(machine, states.READY, limits.unhealthy_s, now_s):
+                text = f"{unready[1]} for {limits.unhealthy_s:.0f} s"
+                return _give_up(machine, "NodeUnhealthy", text, now_s)
             conditions += [
                 _condition(states.INITIALIZED, "True", "Initialized", ""),
                 _condition(states.READY, "False", *unready),
@@ -264,7 +281,8 @@ def _give_up(
         now_s,
         attempt=Attempt(number=number, not_before_s=float(int(now_s + pause_s))),
     )
-    steps: list[MachineStep] = [Note(type="Warning", reason=reason, message=text), record]
+    # The note has no attempt in it: refused again and again, it is one event that counts up.
+    steps: list[MachineStep] = [Note(type="Warning", reason=reason, message=message), record]
     if terminate:
         steps.append(Terminate(cloud_name=machine.cloud_name, reason=reason))
     return MachinePlan(steps=tuple(steps), requeue_after_s=min(pause_s, RECHECK_S))

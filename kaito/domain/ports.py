@@ -21,10 +21,7 @@ class WorkspaceStore(Protocol):
     """Workspaces and what belongs to them, as the cluster has them."""
 
     def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
-        """The Workspace, or None when it does not exist.
-
-        Raises: InvalidInput (the stored object is not a valid Workspace).
-        """
+        """The Workspace, or None when it does not exist. One that does not parse has problems."""
 
     def observe(self, workspace: Workspace) -> ClusterView:
         """What belongs to the Workspace, each kind sorted by name. Machines are found by the

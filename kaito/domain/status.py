@@ -24,6 +24,7 @@ BLOCKED_REASONS: Final = frozenset(
         "ConfigMapNotFound",
         "QuotaExceeded",
         "MachineRejected",
+        "WriteRejected",
         "WorkspaceTuningJobStatusFailed",
     }
 )

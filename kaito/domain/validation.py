@@ -14,6 +14,7 @@ from kaito.domain.catalogue import Catalogue, UnknownInstanceType, UnknownModel
 from kaito.domain.engine import EngineName, NoEngine
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit, what_would_fit
+from kaito.domain.object_rules import label_problems, volume_problems
 from kaito.domain.sizing import max_model_len, requested_engine, size, tuning_method
 from kaito.domain.workspace import (
     Adapter,
@@ -25,6 +26,7 @@ from kaito.domain.workspace import (
 )
 
 MAX_ADAPTERS: Final = 10
+MAX_MACHINES: Final = 100  # of one Workspace: AKS's limit of agent pools in a cluster
 # A pod's label holds its StatefulSet's name, a dash and a hash of 10, in 63 characters; the name of
 # a Service begins with a letter (RFC 1035).
 MAX_SERVED_NAME_CHARS: Final = 52
@@ -147,6 +149,19 @@ def _resource(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
             message="holds only labels that kaito itself sets",
             remedy="Add a label of your own, such as apps: my-model",
         )
+    yield from label_problems("resource.labelSelector.matchLabels", selector.match_labels)
+    if selector.match_expressions:
+        yield Problem(
+            field="resource.labelSelector.matchExpressions",
+            message="cannot be given to machines that are made",
+            remedy="Use matchLabels",
+        )
+    if resource.count > MAX_MACHINES:
+        yield Problem(
+            field="resource.count",
+            message=f"is {resource.count}, at most {MAX_MACHINES} are possible",
+            remedy="An AKS cluster has at most 100 agent pools",
+        )
     if not selector.match_labels and not selector.match_expressions:
         yield Problem(
             field="resource.labelSelector",
@@ -258,6 +273,7 @@ def _adapters(adapters: Iterable[Adapter]) -> Iterator[Problem]:
                 field=f"{at}.source",
                 message="needs exactly one of image and volumeSource",
             )
+        yield from volume_problems(f"{at}.source.volumeSource", source.volume_source)
         yield from _image(f"{at}.source.image", source.image)
         yield from _secrets(f"{at}.source.imagePullSecrets", source.image_pull_secrets)
         yield from _strength(f"{at}.strength", adapter.strength)
@@ -347,6 +363,7 @@ def _data_source(source: DataSource) -> Iterator[Problem]:
                 message=f"{url!r} {reason}",
                 remedy="Use an http or https URL of a public host",
             )
+    yield from volume_problems("tuning.input.volumeSource", source.volume_source)
     yield from _image("tuning.input.image", source.image)
     yield from _secrets("tuning.input.imagePullSecrets", source.image_pull_secrets)
 
@@ -384,6 +401,7 @@ def _destination(output: DataDestination) -> Iterator[Problem]:
             field="tuning.output",
             message=f"needs exactly one of image and volumeSource, has {given}",
         )
+    yield from volume_problems("tuning.output.volumeSource", output.volume_source)
     yield from _image("tuning.output.image", output.image)
     yield from _object_name("tuning.output.imagePushSecret", output.image_push_secret)
     if output.image and not output.image_push_secret:

@@ -44,7 +44,7 @@ class Workload:
 
     `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
-    that kaito makes when a tuning Workspace names none.
+    that kaito makes when a tuning Workspace names none. `generation` is the Workspace's.
     """
 
     kind: WorkloadKind
@@ -63,6 +63,8 @@ class Workload:
     config_hash: str = ""
     access_secret: str = ""
     startup_limit_s: int = 1800
+    generation: int = 0
+    image_pull_secrets: tuple[str, ...] = ()
     load_balancer: bool = False
     training_config: Mapping[str, Any] | None = None
     tuning: TuningData | None = None

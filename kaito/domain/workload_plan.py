@@ -63,6 +63,10 @@ def plan_workload(workspace: Workspace, sizing: Sizing, config: ConfigView | Non
         "access_secret": workspace.preset.preset_options.model_access_secret
         if workspace.preset
         else "",
+        "generation": workspace.metadata.generation,
+        "image_pull_secrets": workspace.preset.preset_options.image_pull_secrets
+        if workspace.preset
+        else (),
         "startup_limit_s": start_limit_s(sizing.model.weight_bytes),
     }
     if workspace.tuning is not None:

@@ -10,9 +10,9 @@ from typing import Final
 from kaito.domain import labels
 from kaito.domain import status as st
 from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, WorkspaceView
-from kaito.domain.conditions import find
+from kaito.domain.conditions import Condition, find
 from kaito.domain.decision import Refusal, Wanted
-from kaito.domain.errors import Problem
+from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.plan import (
     AddFinalizer,
@@ -28,9 +28,11 @@ from kaito.domain.plan import (
 )
 from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_status import (
     condition,
     conditions_of,
+    conditions_while_refused,
     cut_message,
     is_done,
     merge_conditions,
@@ -58,20 +60,38 @@ def plan_workspace(
     if view.workspace.is_deleting:
         return _plan_delete(view, cluster, now_s)
     if isinstance(wanted, Refusal):
-        return WorkspacePlan() if is_done(view) else _plan_refusal(view, wanted, now_s)
+        return WorkspacePlan() if is_done(view) else _plan_refusal(view, cluster, wanted, now_s)
     if labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
     if live.taken:
-        return _plan_refusal(view, _name_taken(live.taken), now_s)
+        return _plan_refusal(view, cluster, _name_taken(live.taken), now_s)
     machine_steps, kept = _machine_steps(view, cluster, wanted)
+    if is_done(view, live):  # nothing is bought for a job that has succeeded
+        machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     workload_steps = _workload_steps(view, kept, wanted, live)
     conditions = conditions_of(view, cluster, kept, wanted, live)
+    if _still_rejected(view, [*machine_steps, *workload_steps]):
+        conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
     status = status_of(view, kept, wanted, conditions, now_s)
     steps = _with_status(view, status, [*machine_steps, *workload_steps], wanted.sizing)
     return WorkspacePlan(
         steps=steps, requeue_after_s=None if status.is_ready and not steps else RECHECK_S
     )
+
+
+def write_rejected(view: WorkspaceView, error: Rejected, *, now_s: float) -> WorkspacePlan:
+    """What to say after the API server refused a machine's record or a workload's object."""
+    problem = Problem(field="", message=str(error), remedy="kaito tries again from time to time")
+    refusal = Refusal(reason="WriteRejected", problems=(problem,))
+    status = refused_status(view, _refused(refusal), now_s)
+    return WorkspacePlan(steps=_with_status(view, status, [], None))
+
+
+def _still_rejected(view: WorkspaceView, steps: Sequence[WorkspaceStep]) -> bool:
+    """Whether `steps` repeat what was refused: the reason stands until they have succeeded."""
+    done = find(view.status.conditions, st.SUCCEEDED)
+    return bool(steps) and done is not None and done.reason == "WriteRejected"
 
 
 def _name_taken(taken: str) -> Refusal:
@@ -110,11 +130,18 @@ def _plan_delete(view: WorkspaceView, cluster: ClusterView, now_s: float) -> Wor
     )
 
 
-def _plan_refusal(view: WorkspaceView, refusal: Refusal, now_s: float) -> WorkspacePlan:
+def _refused(refusal: Refusal) -> list[Condition]:
     message = cut_message(refusal.message)
+    kinds = (st.SUCCEEDED, st.READY)
+    return [condition(kind, "False", refusal.reason, message) for kind in kinds]
+
+
+def _plan_refusal(
+    view: WorkspaceView, cluster: ClusterView, refusal: Refusal, now_s: float
+) -> WorkspacePlan:
     conditions = [
-        condition(st.SUCCEEDED, "False", refusal.reason, message),
-        condition(st.READY, "False", refusal.reason, message),
+        *conditions_while_refused(view, cluster, refusal.reason),
+        *_refused(refusal),
     ]
     status = refused_status(view, conditions, now_s)
     return WorkspacePlan(steps=_with_status(view, status, [], None), requeue_after_s=RECHECK_S)
@@ -178,12 +205,14 @@ def _workload_steps(
 ) -> list[WorkspaceStep]:
     if live.state in {WorkloadState.SAME, WorkloadState.DELETING}:
         return []
-    if is_done(view):
+    if is_done(view, live):
         return []
     if live.state is WorkloadState.MISSING:
         if not resources_ready(kept, wanted):
             return []
         return [ApplyWorkload(workload=wanted.workload)]
+    if view.workspace.tuning is not None and live.must_replace and not live.outdated:
+        return []  # it runs what was asked for; only kaito would write it otherwise now
     step = ApplyWorkload(workload=wanted.workload, replace=live.must_replace)
     named = ", ".join(live.differences)
     note = Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))

@@ -71,8 +71,41 @@ def conditions_of(
     live: WorkloadView,
 ) -> list[Condition]:
     """The Workspace's conditions, in the order in which they come true."""
-    machines = _machines_condition(kept, wanted)
-    nodes = _nodes_condition(kept, cluster, wanted)
+    machines, nodes, resource = _resource_conditions(kept, cluster, wanted.sizing.nodes)
+    if wanted.workload.kind is WorkloadKind.INFERENCE:
+        work, done = _inference_conditions(cluster, wanted, live, resource)
+    else:
+        work, done = _tuning_conditions(cluster, live, resource, is_done=is_done(view, live))
+    blocked = _blocked_by_machine(kept)
+    if blocked is not None and not done.is_true:
+        done = blocked
+    ready = replace(done, type=st.READY)
+    return [machines, nodes, resource, work, done, ready]
+
+
+def conditions_while_refused(
+    view: WorkspaceView, cluster: ClusterView, reason: str
+) -> list[Condition]:
+    """What runs is still looked at while nothing can be planned for it; what never ran is not."""
+    if view.status.target_node_count == 0:
+        return []
+    kept = [machine for machine in cluster.machines if not machine.deleting]
+    resources = _resource_conditions(kept, cluster, view.status.target_node_count)
+    kind = st.JOB_STARTED if view.workspace.tuning is not None else st.INFERENCE_READY
+    work = find(view.status.conditions, kind)
+    runs = bool(cluster.pods) and all(
+        pod.ready or pod.phase == "Running" for pod in cluster.pods if not pod.deleting
+    )
+    if work is None or (runs and _on_a_lost_node(cluster) is None):
+        return [*resources]
+    return [*resources, condition(kind, "False", reason, "its pods are not ready")]
+
+
+def _resource_conditions(
+    kept: Sequence[Machine], cluster: ClusterView, count: int
+) -> tuple[Condition, Condition, Condition]:
+    machines = _machines_condition(kept, count)
+    nodes = _nodes_condition(kept, cluster, count)
     resources = nodes if machines.is_true else machines
     resource = condition(
         st.RESOURCE_READY,
@@ -82,24 +115,15 @@ def conditions_of(
         else "workspaceResourceStatusNotReady",
         resources.message,
     )
-    if wanted.workload.kind is WorkloadKind.INFERENCE:
-        work, done = _inference_conditions(cluster, wanted, live, resource)
-    else:
-        work, done = _tuning_conditions(cluster, live, resource, done_before=is_done(view))
-    blocked = _blocked_by_machine(kept)
-    if blocked is not None and not done.is_true:
-        done = blocked
-    ready = replace(done, type=st.READY)
-    return [machines, nodes, resource, work, done, ready]
+    return machines, nodes, resource
 
 
-def _machines_condition(kept: Sequence[Machine], wanted: Wanted) -> Condition:
-    count = wanted.sizing.nodes
-    if resources_ready(kept, wanted):
+def _machines_condition(kept: Sequence[Machine], count: int) -> Condition:
+    if len(kept) == count and all(machine.is_ready for machine in kept):
         return condition(st.NODE_CLAIM_READY, "True", "NodeClaimsReady", f"{count} of {count}")
     ready = sum(machine.is_ready for machine in kept)
     waiting = next((machine for machine in kept if not machine.is_ready), None)
-    text = f"{ready} of {count} {wanted.sizing.instance_type.name} ready"
+    text = f"{ready} of {count} machines ready"
     if waiting is None:
         return condition(st.NODE_CLAIM_READY, "False", "NodeClaimNotReady", text)
     blocking = next(
@@ -116,14 +140,14 @@ def _machines_condition(kept: Sequence[Machine], wanted: Wanted) -> Condition:
     return condition(st.NODE_CLAIM_READY, "False", blocking.reason, cut_message(detail))
 
 
-def _nodes_condition(kept: Sequence[Machine], cluster: ClusterView, wanted: Wanted) -> Condition:
+def _nodes_condition(kept: Sequence[Machine], cluster: ClusterView, count: int) -> Condition:
     by_name = {node.name: node for node in cluster.nodes}
     unready = [
         machine.node_name or machine.claim_name
         for machine in kept
         if (node := by_name.get(machine.node_name)) is None or not node.ready
     ]
-    missing = wanted.sizing.nodes - len(kept)
+    missing = count - len(kept)
     if not unready and missing <= 0:
         return condition(st.NODES_READY, "True", "NodesReady", ", ".join(sorted(by_name)))
     text = f"waiting for {', '.join(unready)}" if unready else f"{missing} not created yet"
@@ -155,10 +179,12 @@ def _on_a_lost_node(cluster: ClusterView) -> PodView | None:
 
 
 def _tuning_conditions(
-    cluster: ClusterView, live: WorkloadView, resource: Condition, *, done_before: bool
+    cluster: ClusterView, live: WorkloadView, resource: Condition, *, is_done: bool
 ) -> tuple[Condition, Condition]:
-    same = live.state is WorkloadState.SAME
-    if (same and live.succeeded) or done_before:
+    same = live.state is WorkloadState.SAME or (
+        live.state is WorkloadState.DIFFERENT and not live.outdated
+    )
+    if is_done:
         work = condition(st.JOB_STARTED, "True", "WorkspaceTuningJobStatusStarted", "finished")
         return work, condition(st.SUCCEEDED, "True", "workspaceSucceeded", "tuning finished")
     if same and live.failed:
@@ -216,9 +242,16 @@ def merge_conditions(
     return replace(view.status, conditions=merge(view.status.conditions, stamped, now_s=now_s))
 
 
-def is_done(view: WorkspaceView) -> bool:
+def is_done(view: WorkspaceView, live: WorkloadView | None = None) -> bool:
     """Whether this is a tuning job that has succeeded for this spec: it is not run again, even if
     its Job is cleaned away or the ConfigMap it read has changed or gone since."""
+    exists = live is not None and live.state in {WorkloadState.SAME, WorkloadState.DIFFERENT}
+    if view.workspace.tuning is not None and exists and live is not None and live.succeeded:
+        return not live.older_spec or _was_done(view)
+    return _was_done(view)
+
+
+def _was_done(view: WorkspaceView) -> bool:
     done = find(view.status.conditions, st.SUCCEEDED)
     return (
         view.workspace.tuning is not None

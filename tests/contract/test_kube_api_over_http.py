@@ -46,7 +46,9 @@ class ServedStore:
             NamespaceController(self.store, wake=lambda: self._woken.append("namespaces")),
         )
         self._started: Future[Endpoint] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(kubeconfig)))
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(kubeconfig)), daemon=True
+        )
         self._thread.start()
         self._endpoint = self._started.result(_LIMIT_S)
 
@@ -104,6 +106,9 @@ class TestObjectStoreOverHttp(KubeApiContract):
         api = KubernetesClientApi(load_configuration(kubeconfig))
         pause = threading.Event()
 
+        def wait_a_moment() -> None:
+            pause.wait(PAUSE_S)
+
         def forget_history() -> None:
             def fill() -> None:
                 for index in range(HISTORY + 1):
@@ -112,14 +117,15 @@ class TestObjectStoreOverHttp(KubeApiContract):
 
             served.call(fill)
 
-        api.create(NAMESPACE, {"metadata": {"name": "test"}})
-        api.create(CONFIG_MAP, {"metadata": {"name": "filler", "namespace": "default"}})
+        filler = {"metadata": {"name": "filler", "namespace": "default"}}
+        served.call(lambda: served.store.create(NAMESPACE, {"metadata": {"name": "test"}}))
+        served.call(lambda: served.store.create(CONFIG_MAP, filler))
         served.settle()
         yield World(
             api=api,
             namespace="test",
             settle=served.settle,
-            pause=lambda: pause.wait(PAUSE_S) and None,
+            pause=wait_a_moment,
             forget_history=forget_history,
         )
         api.close()

@@ -1,12 +1,13 @@
 """The real API server that these tests run on, and what they need in it.
 
-KUBECONFIG with KAITO_TEST_CLUSTER=1: that cluster, which should be one to throw away: kaito's CRDs
-are replaced in it. Else KUBEBUILDER_ASSETS, else what `hack/envtest.sh build` made: etcd and the
+KUBECONFIG with KAITO_TEST_CLUSTER=1: that cluster (1.24 or newer), which should be one to throw
+away: kaito's CRDs are replaced in it. Else KUBEBUILDER_ASSETS, else what `hack/envtest.sh build` made: etcd and the
 API server are started for the run, on loopback, and stopped after it.
 """
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -72,6 +73,14 @@ def eventually(holds: Callable[[], bool], limit_s: float = _LIMIT_S) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped and why, each reason once."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]) for report in reports)
+    for reason, number in sorted(reasons.items()):
+        terminalreporter.write_line(f"SKIPPED {number}: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session")

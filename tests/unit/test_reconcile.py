@@ -348,11 +348,13 @@ def test_a_workspace_that_is_not_there(world: World) -> None:
     assert outcome(reconcile_machine(world.ports, "nothing")) == Outcome()
 
 
-def test_a_workspace_that_does_not_parse_waits_for_its_user(world: World) -> None:
+def test_a_workspace_that_does_not_parse_is_told_why(world: World) -> None:
     world.apply(resource={"count": "two"})
-    before = world.store.resource_version
-    assert outcome(reconcile_workspace(world.ports, "default", "phi")) == Outcome()
-    assert world.store.resource_version == before
+    world.settle()
+    found = world.conditions()["WorkspaceSucceeded"]
+    assert (found["status"], found["reason"]) == ("False", "InvalidSpec")
+    assert "resource.count: must be a whole number, got 'two'" in found["message"]
+    assert world.cloud.orders == []
 
 
 def test_a_workspace_that_no_longer_parses_can_be_deleted(world: World) -> None:

@@ -4,9 +4,10 @@ from typing import Final, Literal, TypeAlias
 
 from kaito.adapters.kube_api import WORKSPACE, InvalidObject, KubeObject, Resource
 from kaito.domain.catalogue import Catalogue
-from kaito.domain.errors import InvalidInput
+from kaito.domain.change_rules import change_problems
+from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.validation import validate
-from kaito.domain.workspace import parse_workspace
+from kaito.domain.workspace import Workspace, parse_workspace
 
 Operation: TypeAlias = Literal["CREATE", "UPDATE", "DELETE"]
 
@@ -38,7 +39,9 @@ class WorkspaceAdmission:
         if old is not None and _may_pass(new, old):
             return
         try:
-            problems = validate(parse_workspace(new), self._catalogue)
+            workspace = parse_workspace(new)
+            problems = validate(workspace, self._catalogue)
+            problems += _changes(old, workspace)
         except InvalidInput as error:
             problems = list(error.problems)
         if problems:
@@ -48,6 +51,16 @@ class WorkspaceAdmission:
                 f"Workspace {name!r} is refused: {text}",
                 causes=[problem.field for problem in problems],
             )
+
+
+def _changes(old: KubeObject | None, new: Workspace) -> list[Problem]:
+    if old is None:
+        return []
+    try:
+        before = parse_workspace(old)
+    except InvalidInput:
+        return []  # what could not be read may be put right in any way
+    return change_problems(before, new)
 
 
 def _may_pass(new: KubeObject, old: KubeObject) -> bool:

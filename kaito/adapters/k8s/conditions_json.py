@@ -31,9 +31,14 @@ def from_json(status: Mapping[str, Any]) -> tuple[Condition, ...]:
             reason=found.get("reason", ""),
             message=found.get("message", ""),
             observed_generation=found.get("observedGeneration", 0),
-            since_s=from_rfc3339(found["lastTransitionTime"])
-            if found.get("lastTransitionTime")
-            else 0.0,
+            since_s=_since_s(found.get("lastTransitionTime")),
         )
         for found in status.get("conditions") or ()
     )
+
+
+def _since_s(text: str | None) -> float:
+    try:
+        return from_rfc3339(text) if text else 0.0
+    except ValueError:
+        return 0.0  # another writer's; the first write of ours puts it right

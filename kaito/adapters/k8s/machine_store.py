@@ -57,9 +57,11 @@ class KubeMachineStore:
             labels.SLOT: str(machine.spec.slot),
         }
         with as_port_errors():
-            nodes = self._api.list(NODE, labels=owned).items
-        views = map(node_claims.to_node_view, nodes)
-        return next((node for node in views if node.provider_id == provider_id), None)
+            for found in (owned, None):  # somebody may have taken the labels off
+                for node in map(node_claims.to_node_view, self._api.list(NODE, labels=found).items):
+                    if node.provider_id == provider_id:
+                        return node
+        return None
 
     def write_machine(self, machine: Machine, record: WriteMachine) -> Machine:
         """Two writes, each at the version before it: the status, which is the fence, then the

@@ -151,10 +151,12 @@ def _job(workload: Workload) -> dict[str, Any]:
     pod = _shared_pod_spec(workload)
     pod |= tuning_pod.spec(workload, config_volume_name(workload))
     template = {"metadata": _pod_metadata(workload), "spec": pod}
+    metadata = _with_hash(_metadata(workload, workload.name), template)
+    metadata["annotations"][labels.GENERATION] = str(workload.generation)
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
-        "metadata": _with_hash(_metadata(workload, workload.name), template),
+        "metadata": metadata,
         "spec": {
             "parallelism": 1,
             "completions": 1,
@@ -208,7 +210,7 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
     )
     for adapter in workload.adapters:
         if not adapter.image:
-            name = f"adapter-{adapter.name}"
+            name = f"lora-{adapter.name}"
             volumes.append({"name": name, **plain(adapter.volume_source)})
             mounts.append({"name": name, "mountPath": f"{ADAPTERS_DIR}/{adapter.name}"})
     main = {
@@ -239,7 +241,7 @@ def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
         {"key": key, "operator": "In", "values": [wanted[key]]} for key in sorted(wanted)
     ]
     required = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
-    return {
+    pod: dict[str, Any] = {
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
         "tolerations": [
             {"key": labels.GPU_RESOURCE, "operator": "Exists"},
@@ -251,6 +253,9 @@ def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
             },
         ],
     }
+    if workload.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in workload.image_pull_secrets]
+    return pod
 
 
 def _environment(workload: Workload) -> list[dict[str, Any]]:
@@ -261,10 +266,7 @@ def _environment(workload: Workload) -> list[dict[str, Any]]:
     variables += [
         {"name": adapter.name, "value": adapter.strength} for adapter in workload.adapters
     ]
-    if workload.access_secret:
-        reference = {"name": workload.access_secret, "key": "HF_TOKEN", "optional": True}
-        variables.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
-    return variables
+    return variables + pod_scripts.model_access(workload.access_secret)
 
 
 def _gpu_resources(gpus: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kaito.adapters.kube_api import NODE_CLAIM, KubeObject, annotations_of, is_t
 from kaito.domain import labels
 from kaito.domain.machine import Attempt, Machine, MachineSpec, NodeView, Owner
 from kaito.domain.plan import WriteMachine
-from kaito.domain.quantity import GIB
+from kaito.domain.quantity import GIB, parse_bytes
 from kaito.domain.timestamps import from_rfc3339, to_rfc3339
 
 _NODE_CLASS: Final = {"group": "kaito.sh", "kind": "KaitoNodeClass", "name": "default"}
@@ -64,7 +64,7 @@ def to_machine(claim: KubeObject) -> Machine | None:
     metadata, found = claim["metadata"], labels_of(claim)
     uid = found.get(labels.WORKSPACE_UID)
     slot = found.get(labels.SLOT, "")
-    if not uid or not slot.isdigit():
+    if not uid or not (slot.isascii() and slot.isdigit()):
         return None
     requests = claim["spec"].get("resources", {}).get("requests", {})
     status = claim.get("status") or {}
@@ -76,8 +76,8 @@ def to_machine(claim: KubeObject) -> Machine | None:
         ),
         slot=int(slot),
         instance_type=_required(claim, labels.INSTANCE_TYPE),
-        gpus=int(requests.get(labels.GPU_RESOURCE, "1")),
-        disk_bytes=int(requests.get("storage", "0Gi").removesuffix("Gi")) * GIB,
+        gpus=_whole(requests.get(labels.GPU_RESOURCE), 1),
+        disk_bytes=_bytes(requests.get("storage")),
         labels=found,
         image_family=annotations_of(claim).get(labels.NODE_IMAGE_FAMILY, ""),
     )
@@ -125,7 +125,7 @@ def to_node_view(node: KubeObject) -> NodeView:
         name=node["metadata"]["name"],
         provider_id=(node.get("spec") or {}).get("providerID", ""),
         ready=is_true(node, "Ready"),
-        gpus=int(allocatable.get(labels.GPU_RESOURCE, "0")),
+        gpus=_whole(allocatable.get(labels.GPU_RESOURCE), 0),
         labels=labels_of(node),
         deleting="deletionTimestamp" in node["metadata"],
     )
@@ -143,11 +143,32 @@ def _required(claim: KubeObject, key: str) -> str:
 
 
 def _attempt(annotations: Mapping[str, str]) -> Attempt:
-    started = annotations.get(labels.ATTEMPT_STARTED_AT)
-    earliest = annotations.get(labels.ATTEMPT_NOT_BEFORE)
+    started = _moment(annotations.get(labels.ATTEMPT_STARTED_AT))
     return Attempt(
-        number=int(annotations.get(labels.ATTEMPT, "0")),
+        number=_whole(annotations.get(labels.ATTEMPT), 0),
         instance_type=annotations.get(labels.ATTEMPT_INSTANCE_TYPE, ""),
-        started_at_s=from_rfc3339(started) if started else None,
-        not_before_s=from_rfc3339(earliest) if earliest else 0.0,
+        started_at_s=started,
+        not_before_s=_moment(annotations.get(labels.ATTEMPT_NOT_BEFORE)) or 0.0,
     )
+
+
+# People can edit what stands in objects. What cannot be read counts as not there: a machine that
+# was ordered under another attempt is then found as a stray and given back.
+
+
+def _whole(text: str | None, otherwise: int) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else otherwise
+
+
+def _bytes(text: str | None) -> int:
+    try:
+        return parse_bytes(text) if text is not None else 0
+    except ValueError:
+        return 0
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        return from_rfc3339(text) if text else None
+    except ValueError:
+        return None

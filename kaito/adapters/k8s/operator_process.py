@@ -50,6 +50,7 @@ class OperatorProcess:
         self._metrics = OperatorMetrics()
         self._election = _election(settings, api)
         self._runner: Runner | None = None
+        self._leading = threading.Thread(target=self._lead, name="lease", daemon=True)
         self._stop = threading.Event()
         self._lost = False
         self._workspaces: dict[str, KubeObject] = {}
@@ -57,8 +58,7 @@ class OperatorProcess:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until the Lease is lost."""
         server = _serve(self._settings, self._answer)
-        leading = threading.Thread(target=self._lead, name="lease", daemon=True)
-        leading.start()
+        self._leading.start()
         try:
             kopf.run(
                 registry=self._registry(),
@@ -69,7 +69,7 @@ class OperatorProcess:
             )
         finally:
             self._stop.set()
-            leading.join(STOP_LIMIT_S)
+            self._leading.join(STOP_LIMIT_S)
             server.shutdown()
         return EXIT_LOST_LEASE if self._lost else 0
 
@@ -132,6 +132,11 @@ class OperatorProcess:
 
         return registry
 
+    def _is_alive(self) -> bool:
+        runner = self._runner
+        working = runner is None or runner.is_alive()
+        return self._stop.is_set() or (self._leading.is_alive() and working)
+
     def _answer(self, path: str) -> tuple[int, str, bytes]:
         """Status, content type and body of a request to the operator."""
         if path == "/metrics":
@@ -139,7 +144,9 @@ class OperatorProcess:
                 self._metrics.queue_is(self._runner.queue_length())
             return 200, "text/plain; version=0.0.4", generate_latest(self._metrics.registry)
         if path == "/healthz":
-            return 200, "text/plain", b"ok"
+            if self._is_alive():
+                return 200, "text/plain", b"ok"
+            return 503, "text/plain", b"a thread has died"
         if path == "/readyz":
             if self._stop.is_set():
                 return 503, "text/plain", b"stopping"

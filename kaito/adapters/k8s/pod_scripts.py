@@ -40,29 +40,35 @@ cp -R "$work/root/data/." "$2/"
 rm -rf "$work"
 """
 
-# $1 directory, then URLs: each is saved under the name at the end of its path.
+# $1 directory, then URLs: each is saved under its number and the name at the end of its path, so
+# that two files of one name do not become one.
 _DOWNLOAD: Final = """\
 set -eu
 directory=$1
 shift
 mkdir -p "$directory"
+number=0
 for url in "$@"; do
-  name=$(basename "${url%%[?#]*}")
+  name=$(printf '%03d-%s' "$number" "$(basename "${url%%[?#]*}")")
+  number=$((number + 1))
   curl --fail --location --retry 3 --retry-delay 2 --silent --show-error \\
     --proto =http,https --output "$directory/$name" -- "$url"
 done
 """
 
 # $1 image, $2 results directory, $3 model: waits for the trainer's mark, then pushes the adapter;
-# ends too when the trainer, seen in the shared process namespace, is gone without a mark. The
+# ends too when the trainer is not (or no longer) in the shared process namespace and left no mark.
+# The kubelet starts containers in order, so the trainer was there first, or has ended already. The
 # pattern does not match its own text, which stands on this shell's command line.
 _PUSH: Final = f"""\
 set -eu
-seen=""
+missing=0
 until [ -f "$2/fine_tuning_completed.txt" ]; do
   if grep -qa 'fine_tuning[.]py' /proc/[0-9]*/cmdline 2>/dev/null; then
-    seen=yes
-  elif [ -n "$seen" ] && [ ! -f "$2/fine_tuning_completed.txt" ]; then
+    missing=0
+  elif [ "$missing" -lt 30 ]; then
+    missing=$((missing + 1))
+  elif [ ! -f "$2/fine_tuning_completed.txt" ]; then
     echo "the trainer ended without a result" >&2
     exit 1
   fi
@@ -91,6 +97,14 @@ def downloader(name: str, urls: Sequence[str], directory: str) -> dict[str, Any]
 def pusher(name: str, image: str, results_dir: str, model: str) -> dict[str, Any]:
     """A container that pushes the trained adapter once the job has finished."""
     return _script(name, ORAS_IMAGE, _PUSH, [image, results_dir, model])
+
+
+def model_access(secret: str) -> list[dict[str, Any]]:
+    """The variable that opens a gated model on Hugging Face; none without a secret."""
+    if not secret:
+        return []
+    reference = {"name": secret, "key": "HF_TOKEN", "optional": True}
+    return [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}]
 
 
 def pull_secret_volumes(secrets: Iterable[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from kaito.adapters.k8s.controller import Controller, Key
 from kaito.adapters.kube_api import KubeApiError
+from kaito.domain.errors import Unavailable
 from kaito.domain.ports import Clock
 from kaito.reconcile import Outcome, Steps
 
@@ -71,6 +72,10 @@ class Runner:
         """Something changed; called from watch threads."""
         self._changed.set()
 
+    def is_alive(self) -> bool:
+        """Whether every worker still works."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def queue_length(self) -> int:
         """Keys that wait for their round."""
         with self._lock:
@@ -80,7 +85,7 @@ class Runner:
         while (item := self._next()) is not None:
             key, steps = item
             began_s = self._clock.now_s()
-            outcome = drain(steps)
+            outcome = _guarded(key, steps)
             now_s = self._clock.now_s()
             if outcome.error is not None:
                 _LOG.info("round of %s ended: %s", key, outcome.error)
@@ -119,6 +124,15 @@ class Runner:
             return _POLL_RETRY_S
         self._poll_failed = False
         return _LONGEST_REST_S
+
+
+def _guarded(key: Key, steps: Steps) -> Outcome:
+    """Run a round to its end. A bug in it must not end the thread, and with it all other work."""
+    try:
+        return drain(steps)
+    except Exception as error:  # noqa: BLE001  # the last place that can report it and go on
+        _LOG.exception("round of %s failed; it is repeated later", key)
+        return Outcome(error=Unavailable(f"{type(error).__name__}: {error}"))
 
 
 def drain(steps: Steps) -> Outcome:

@@ -56,7 +56,10 @@ def _trainer(workload: Workload, mounts: list[dict[str, Any]]) -> dict[str, Any]
         "image": workload.image,
         "command": list(workload.command),
         "args": list(workload.arguments),
-        "env": [{"name": name, "value": value} for name, value in workload.environment],
+        "env": [
+            *({"name": name, "value": value} for name, value in workload.environment),
+            *pod_scripts.model_access(workload.access_secret),
+        ],
         "resources": {"requests": amount, "limits": dict(amount)},
         "volumeMounts": mounts,
     }

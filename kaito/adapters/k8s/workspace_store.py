@@ -1,13 +1,22 @@
 """The domain's `WorkspaceStore` over a Kubernetes API."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
 from kaito.adapters import yaml_values
 from kaito.adapters.k8s import event_recorder, manifests, node_claims, workspaces
 from kaito.adapters.k8s.comparison import differences
 from kaito.adapters.k8s.errors import as_port_errors
+from kaito.adapters.k8s.live_workload import (
+    address,
+    comparable,
+    is_left_behind,
+    is_owned,
+    overlaid,
+    to_workload_view,
+)
 from kaito.adapters.k8s.manifests import Desired
 from kaito.adapters.k8s.pods import to_pod_view
 from kaito.adapters.kube_api import (
@@ -24,19 +33,16 @@ from kaito.adapters.kube_api import (
     ObjectConflict,
     ObjectNotFound,
     Resource,
-    is_true,
-    thaw,
 )
 from kaito.domain import labels
 from kaito.domain.cluster_view import (
     ClusterView,
     ConfigView,
-    WorkloadState,
     WorkloadView,
     WorkspaceView,
 )
-from kaito.domain.errors import Rejected
-from kaito.domain.machine import MachineSpec
+from kaito.domain.errors import Conflict, Rejected
+from kaito.domain.machine import Machine, MachineSpec
 from kaito.domain.names import digest
 from kaito.domain.plan import Note
 from kaito.domain.ports import Clock
@@ -44,16 +50,6 @@ from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
 from kaito.domain.workload_plan import INFERENCE_CONFIG_KEY, TRAINING_CONFIG_KEY
 from kaito.domain.workspace import Workspace
-
-# What a StatefulSet cannot change in place; a Job cannot change any of its template, of which the
-# hash also shows what is no longer wanted.
-_STATEFUL_SET_FIXED: Final = ("spec.serviceName", "spec.podManagementPolicy", "spec.selector")
-_JOB_FIXED: Final = (
-    "spec.template",
-    "spec.completions",
-    "spec.selector",
-    f"metadata.annotations.{labels.TEMPLATE_HASH}",
-)
 
 
 class KubeWorkspaceStore:
@@ -85,12 +81,12 @@ class KubeWorkspaceStore:
                 live
                 for resource in (STATEFUL_SET, JOB)
                 if (live := self._find(resource, workspace.name, workspace.namespace))
-                and _is_owned(live, workspace.uid)
+                and is_owned(live, workspace.uid)
             ]
         machines = [machine for claim in claims if (machine := node_claims.to_machine(claim))]
         return ClusterView(
             machines=tuple(machines),
-            nodes=tuple(node_claims.to_node_view(node) for node in nodes),
+            nodes=tuple(node_claims.to_node_view(node) for node in self._nodes(nodes, machines)),
             pods=tuple(to_pod_view(pod) for pod in found_pods),
             config=self._config(workspace),
             has_workload=any("deletionTimestamp" not in live["metadata"] for live in workloads),
@@ -99,22 +95,24 @@ class KubeWorkspaceStore:
     def compare(self, workload: Workload) -> WorkloadView:
         desired = manifests.render(workload)
         changed: list[str] = []
-        taken = ""
+        taken, left_behind = "", False
         main: KubeObject | None = None
         with as_port_errors():
             for want in desired:
                 live = self._find_desired(want)
                 if live is None:
-                    changed.append(_address(want))
-                    continue
-                if not _is_owned(live, workload.owner.uid):
-                    taken = _address(want)
-                    continue
-                if want is desired[-1]:
-                    main = live
-                paths = differences(want.body, live)
-                changed += [f"{_address(want)} {path}" for path in paths]
-        return _workload_view(desired[-1], main, changed, taken)
+                    changed.append(address(want))
+                elif is_owned(live, workload.owner.uid):
+                    main = live if want is desired[-1] else main
+                    paths = differences(comparable(want.body), live)
+                    changed += [f"{address(want)} {path}" for path in paths]
+                elif is_left_behind(live, workload.owner):
+                    left_behind = True
+                else:
+                    taken = address(want)
+        return to_workload_view(
+            desired[-1], main, changed=changed, taken=taken, left_behind=left_behind
+        )
 
     def add_finalizer(self, view: WorkspaceView) -> WorkspaceView:
         finalizers = [*view.workspace.metadata.finalizers, labels.WORKSPACE_FINALIZER]
@@ -156,23 +154,25 @@ class KubeWorkspaceStore:
                 if live is None:
                     self._create(want)
                     continue
-                if not _is_owned(live, workload.owner.uid):
+                if is_left_behind(live, workload.owner):
+                    raise Conflict(f"{address(want)} of an earlier Workspace is not collected yet")
+                if not is_owned(live, workload.owner.uid):
                     raise Rejected(
-                        f"{_address(want)} exists and does not belong to Workspace "
+                        f"{address(want)} exists and does not belong to Workspace "
                         f"{workload.owner.name}: delete or rename it"
                     )
-                if not differences(want.body, live):
+                if not differences(comparable(want.body), live):
                     continue
                 if replace and want is desired[-1]:
                     self._delete(want.resource, live, "Foreground")
                 else:
-                    self._api.replace(want.resource, _overlaid(live, want.body))
+                    self._api.replace(want.resource, overlaid(live, want.body))
 
     def delete_workload(self, workspace: Workspace) -> None:
         with as_port_errors():
             for resource in (STATEFUL_SET, JOB):
                 live = self._find(resource, workspace.name, workspace.namespace)
-                if live is not None and _is_owned(live, workspace.uid):
+                if live is not None and is_owned(live, workspace.uid):
                     self._delete(resource, live, "Background")
 
     def create_machine(self, spec: MachineSpec) -> None:
@@ -199,6 +199,17 @@ class KubeWorkspaceStore:
         }
         with as_port_errors():
             event_recorder.record(self._api, about, note, now_s=self._clock.now_s())
+
+    def _nodes(
+        self, labelled: Iterable[KubeObject], machines: Iterable[Machine]
+    ) -> list[KubeObject]:
+        """The machines' Nodes; one whose labels somebody took off is read by its name."""
+        nodes = {node["metadata"]["name"]: node for node in labelled}
+        for machine in machines:
+            if machine.node_name and machine.node_name not in nodes:
+                with as_port_errors(), suppress(ObjectNotFound):
+                    nodes[machine.node_name] = self._api.get(NODE, machine.node_name)
+        return [nodes[name] for name in sorted(nodes)]
 
     def _find(self, resource: Resource, name: str, namespace: str) -> KubeObject | None:
         try:
@@ -279,58 +290,3 @@ def delete_claim(api: KubeApi, claim_name: str, uid: str) -> None:
             api.delete(NODE_CLAIM, claim_name, uid=uid)
         except (ObjectNotFound, ObjectConflict):
             return
-
-
-def _is_owned(live: KubeObject, uid: str) -> bool:
-    references = live["metadata"].get("ownerReferences") or ()
-    return any(reference["uid"] == uid for reference in references)
-
-
-def _address(want: Desired) -> str:
-    return f"{want.resource.kind}/{want.body['metadata']['name']}"
-
-
-def _overlaid(live: Any, wanted: Any, path: str = "") -> Any:
-    """`live` with what `wanted` sets; a pod template and lists are replaced whole."""
-    if isinstance(wanted, Mapping) and isinstance(live, Mapping) and path != "spec.template":
-        merged = thaw(live)
-        for key, value in wanted.items():
-            at = f"{path}.{key}" if path else str(key)
-            merged[key] = _overlaid(live.get(key), value, at)
-        return merged
-    return thaw(wanted)
-
-
-def _workload_view(
-    want: Desired, live: KubeObject | None, changed: list[str], taken: str
-) -> WorkloadView:
-    if live is None:
-        return WorkloadView(state=WorkloadState.MISSING, taken=taken)
-    if "deletionTimestamp" in live["metadata"]:
-        return WorkloadView(state=WorkloadState.DELETING, taken=taken)
-    address = _address(want)
-    fixed = _JOB_FIXED if want.resource is JOB else _STATEFUL_SET_FIXED
-    must_replace = any(
-        path.startswith(f"{address} {prefix}") for path in changed for prefix in fixed
-    )
-    status = live.get("status") or {}
-    replicas = live["spec"].get("replicas", 1)
-    return WorkloadView(
-        state=WorkloadState.DIFFERENT if changed else WorkloadState.SAME,
-        differences=tuple(changed),
-        must_replace=must_replace,
-        taken=taken,
-        settled=status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
-        and status.get("replicas", 0) == replicas
-        and status.get("updatedReplicas", 0) == replicas,
-        ready_replicas=status.get("readyReplicas", 0),
-        active=status.get("active", 0) > 0,
-        succeeded=is_true(live, "Complete"),
-        failed=is_true(live, "Failed"),
-        message=_failure(live),
-    )
-
-
-def _failure(live: KubeObject) -> str:
-    conditions = (live.get("status") or {}).get("conditions") or ()
-    return next((found.get("message", "") for found in conditions if found["type"] == "Failed"), "")

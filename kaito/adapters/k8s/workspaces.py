@@ -6,22 +6,20 @@ from typing import Any
 from kaito.adapters.k8s import conditions_json
 from kaito.adapters.kube_api import KubeObject
 from kaito.domain.cluster_view import WorkspaceView
-from kaito.domain.errors import InvalidInput
+from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workspace import parse_workspace
 
 
 def to_view(stored: KubeObject) -> WorkspaceView:
-    """The Workspace with its status. Raises: InvalidInput (it does not parse).
-
-    One that is being deleted can always be read, so that what it has can be released.
-    """
+    """The Workspace with its status. One that does not parse is read as far as its metadata, so
+    that it can be told what is wrong, and released."""
     status: Mapping[str, Any] = stored.get("status") or {}
+    problems: tuple[Problem, ...] = ()
     try:
         workspace = parse_workspace(stored)
-    except InvalidInput:
-        if "deletionTimestamp" not in stored["metadata"]:
-            raise
+    except InvalidInput as error:
+        problems = error.problems
         known = {key: stored[key] for key in ("apiVersion", "kind", "metadata")}
         workspace = parse_workspace({**known, "resource": {"labelSelector": {}}})
     return WorkspaceView(
@@ -33,6 +31,7 @@ def to_view(stored: KubeObject) -> WorkspaceView:
             state=status.get("state", ""),
         ),
         version=stored["metadata"]["resourceVersion"],
+        problems=problems,
     )
 
 

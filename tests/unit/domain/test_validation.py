@@ -57,7 +57,6 @@ VOLUME = {"persistentVolumeClaim": {"claimName": "data"}}
         {"instance_type": V100},
         {"name": "a" * 52},
         {"annotations": {labels.RUNTIME: "transformers"}},
-        {"resource": {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}},
         {"inference": {"preset": {"name": "microsoft/Phi-3-mini-4k-instruct"}}},
         adapters(adapter("a" * 55, strength="0"), adapter("b", strength="1.0")),
         adapters(adapter(source={"image": "", "volumeSource": VOLUME})),

@@ -222,6 +222,16 @@ def test_it_serves_and_then_nothing_is_left_to_do() -> None:
     assert plan(seen(found, status), around, SERVING, after_s=1e6) == WorkspacePlan()
 
 
+def test_a_new_generation_that_changes_nothing_is_acknowledged_without_an_event() -> None:
+    view, around = served()
+    changed = replace(view, workspace=workspace(generation=2))
+    planned = plan(changed, around, SERVING)
+    (write,) = planned.steps
+    assert isinstance(write, WriteStatus)
+    assert {one.observed_generation for one in write.status.conditions} == {2}
+    assert {one.since_s for one in write.status.conditions} == {NOW_S}
+
+
 # --- machines ---
 
 
@@ -450,7 +460,11 @@ def test_a_changed_spec_runs_the_job_anew() -> None:
     changed = workspace(tuning={**TUNING, "method": "lora"}, generation=2)
     around = all_ready(changed)
     old_job = WorkloadView(
-        state=WorkloadState.DIFFERENT, differences=("x",), must_replace=True, succeeded=True
+        state=WorkloadState.DIFFERENT,
+        differences=("x",),
+        must_replace=True,
+        older_spec=True,
+        succeeded=True,
     )
     replaced = plan(seen(changed, done.status), around, old_job)
     assert replaced.steps[-1] == ApplyWorkload(workload=wanted(changed).workload, replace=True)

@@ -59,9 +59,7 @@ def test_which_machine_is_waited_for_and_why() -> None:
     found = told(cluster([one, late]), MISSING, view)
     claim = found["NodeClaimReady"]
     assert (claim.status, claim.reason) == ("False", "NodeNotFound")
-    assert claim.message == (
-        f"1 of 3 Standard_NV36ads_A10_v5 ready; {two.claim_name}: waiting for the Node"
-    )
+    assert claim.message == (f"1 of 3 machines ready; {two.claim_name}: waiting for the Node")
     assert found["ResourceReady"].message == claim.message
     assert found["WorkspaceSucceeded"].message == claim.message
     assert found["InferenceReady"].message == "waiting for the machines"
@@ -80,13 +78,13 @@ def test_a_machine_that_says_nothing_is_counted(conditions: tuple[Condition, ...
     found = told(cluster([machine(conditions=conditions)]), MISSING)["NodeClaimReady"]
     assert (found.reason, found.message) == (
         "NodeClaimNotReady",
-        "0 of 1 Standard_NV36ads_A10_v5 ready",
+        "0 of 1 machines ready",
     )
 
 
 def test_machines_that_do_not_exist_yet() -> None:
     found = told(cluster(), MISSING)
-    assert found["NodeClaimReady"].message == "0 of 1 Standard_NV36ads_A10_v5 ready"
+    assert found["NodeClaimReady"].message == "0 of 1 machines ready"
     assert found["NodesReady"].message == "1 not created yet"
 
 

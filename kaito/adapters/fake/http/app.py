@@ -87,11 +87,15 @@ class _Front:
         self._catch_up()
         try:
             self._authorize(request)
-            return self._route(request, body)
+            response = self._route(request, body)
         except Refusal as error:
-            return _json(error.status, error.status["code"], error.headers)
+            response = _json(error.status, error.status["code"], error.headers)
         finally:
             self._wake()
+        for text in self._objects.take_warnings():
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+            response.headers.append("Warning", f'299 - "{quoted}"')
+        return response
 
     def _authorize(self, request: Request) -> None:
         if not self._token or request.url.path in _OPEN:
@@ -176,7 +180,8 @@ class _Front:
                 return self._read(request, target)
             return _answer(self._write(request, target, body))
         except KubeApiError as error:
-            found = status_of(error, target.kind.resource, target.name)
+            name = target.name or _sent_name(request, body)
+            found = status_of(error, target.kind.resource, name)
             return _json(found, error.code, headers_of(error))
 
     def _review(self, request: Request, path: str, body: bytes) -> dict[str, Any] | None:
@@ -280,12 +285,14 @@ def _body(request: Request, body: bytes) -> Mapping[str, Any]:
     return decoded(body, request.headers.get("content-type", ""))
 
 
+def _sent_name(request: Request, body: bytes) -> str:
+    """The name in a body that could be decoded."""
+    meta = _body(request, body).get("metadata") if request.method == "POST" else None
+    return str(meta.get("name", "")) if isinstance(meta, Mapping) else ""
+
+
 def _answer(answer: Answer) -> Response:
-    response = _json(answer.body, answer.code)
-    for text in answer.warnings:
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.append("Warning", f'299 - "{quoted}"')
-    return response
+    return _json(answer.body, answer.code)
 
 
 def _json(

@@ -14,6 +14,7 @@ from kaito.adapters.fake.http.watching import Closing
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.kube_api import KubeObject
 from kaito.domain.errors import InvalidInput, Problem
+from kaito.system_clock import SystemClock
 
 _NAMES: Final = ("localhost", "127.0.0.1", "::1", "kubernetes.default.svc")
 _TOKEN_BYTES: Final = 32
@@ -37,7 +38,8 @@ class Endpoint:
         """Raises: InvalidInput (nobody can listen there)."""
         self._closing = Closing()
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        certificates = make_certificates(tuple(dict.fromkeys([host, *_NAMES])), now_s())
+        names = tuple(dict.fromkeys([host, *_NAMES]))
+        certificates = make_certificates(names, SystemClock().now_s())  # TLS is of the real world
         app = kubernetes_app(
             store,
             now_s=now_s,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.datastructures import QueryParams
 
-from kaito.adapters.fake.api_errors import Problem, invalid
+from kaito.adapters.fake.api_errors import Problem
 from kaito.adapters.fake.http.kinds import Kind
 from kaito.adapters.fake.http.statuses import invalid_option, refusal
 from kaito.adapters.kube_api import Json
@@ -64,10 +64,11 @@ class FieldValidation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An object without unknown fields, and what to warn of."""
+    """An object without unknown fields, what to warn of, and what is wrong with it."""
 
     body: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def checked(
@@ -78,10 +79,10 @@ def checked(
     status: bool = False,
     values: bool = True,
 ) -> Checked:
-    """An object that fits its kind's schema; kinds without one take anything. `status` says
+    """An object held against its kind's schema; kinds without one take anything. `status` says
     whether the status is what is being written.
 
-    Raises: Refusal (400: unknown fields, in strict mode), InvalidObject (a value does not fit).
+    Raises: Refusal (400: unknown fields, in strict mode).
     """
     if kind.schema is None:
         return Checked(body)
@@ -97,10 +98,8 @@ def checked(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a'
             f" {resource.kind}: strict decoding error: {', '.join(texts)}",
         )
-    problems = list(_problems(found, kind.schema, "")) if values else []
-    if problems:
-        raise invalid(kind.resource, (found.get("metadata") or {}).get("name", ""), problems)
-    return Checked(found, texts if mode is FieldValidation.WARN else ())
+    problems = tuple(_problems(found, kind.schema, "")) if values else ()
+    return Checked(found, texts if mode is FieldValidation.WARN else (), problems)
 
 
 def _pruned_top(

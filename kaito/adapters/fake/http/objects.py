@@ -1,12 +1,13 @@
 """The verbs on stored objects, apart from watching and patching."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import QueryParams
 
+from kaito.adapters.fake.api_errors import invalid
 from kaito.adapters.fake.http import scale, views
 from kaito.adapters.fake.http.field_ownership import FieldOwnership
 from kaito.adapters.fake.http.field_validation import FieldValidation, checked
@@ -28,11 +29,10 @@ from kaito.adapters.kube_api import (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body, its HTTP status, and warnings for the client."""
+    """A body and its HTTP status."""
 
     body: KubeObject
     code: int = 200
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,16 @@ class Objects:
 
     def __init__(self, store: ObjectStore, kinds: Kinds, ownership: FieldOwnership) -> None:
         self.store, self.kinds, self.ownership = store, kinds, ownership
+        self._warnings: list[str] = []
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """Tell the client, whatever becomes of its request."""
+        self._warnings += texts
+
+    def take_warnings(self) -> list[str]:
+        """What to tell the client of the request that has just been handled."""
+        found, self._warnings = self._warnings, []
+        return found
 
     def shown(self, kind: Kind, obj: KubeObject) -> KubeObject:
         """An object with who owns its fields, where that is kept."""
@@ -88,12 +98,12 @@ class Objects:
         """A new object."""
         kind = target.kind
         sent = placed(target, body)
-        valid = checked(kind, sent, FieldValidation.of(query))
+        fitting = self.checked(kind, sent, query)
         with self.dry_run(query, "CreateOptions") as dry:
-            created = self.store.create(kind.resource, valid.body)
+            created = self.store.create(kind.resource, fitting)
             if kind.resource.is_custom and not dry:
                 self.ownership.updated(kind, None, created, writer.manager)
-        return Answer(self.shown(kind, created), 201, valid.warnings)
+        return Answer(self.shown(kind, created), 201)
 
     def update(
         self, target: Target, query: QueryParams, body: Mapping[str, Any], writer: Writer
@@ -110,17 +120,34 @@ class Objects:
                 f"the name of the object ({name}) does not match the name on the URL"
                 f" ({target.name})",
             )
-        mode, is_status = FieldValidation.of(query), target.subresource == "status"
-        valid = checked(kind, sent, mode, status=is_status)
+        is_status = target.subresource == "status"
+        fitting = self.checked(kind, sent, query, status=is_status)
         with self.dry_run(query, "UpdateOptions") as dry:
             old = self.live(target)
             if is_status:
-                stored = self.store.replace_status(resource, valid.body)
+                stored = self.store.replace_status(resource, fitting)
             else:
-                stored = self.store.replace(resource, valid.body)
+                stored = self.store.replace(resource, fitting)
             if resource.is_custom and not dry:
                 self.ownership.updated(kind, old, stored, writer.manager, target.subresource)
-        return Answer(self.shown(kind, stored), 200, valid.warnings)
+        return Answer(self.shown(kind, stored))
+
+    def checked(
+        self,
+        kind: Kind,
+        body: Mapping[str, Any],
+        query: QueryParams,
+        *,
+        status: bool = False,
+        values: bool = True,
+    ) -> Mapping[str, Any]:
+        """A body that fits its kind's schema. Raises: Refusal, InvalidObject."""
+        found = checked(kind, body, FieldValidation.of(query), status=status, values=values)
+        self.warn(found.warnings)
+        if found.problems:
+            name = (body.get("metadata") or {}).get("name", "")
+            raise invalid(kind.resource, name, found.problems)
+        return found.body
 
     def set_scale(self, target: Target, query: QueryParams, body: Mapping[str, Any]) -> Answer:
         """The replicas of a workload."""

@@ -7,7 +7,6 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from kaito.adapters.fake.http import scale
-from kaito.adapters.fake.http.field_validation import FieldValidation, checked
 from kaito.adapters.fake.http.negotiation import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -24,6 +23,7 @@ from kaito.adapters.fake.patches import json_patch, merge_patch
 from kaito.adapters.kube_api import Json, KubeObject, ObjectNotFound, thaw
 
 _OF_CUSTOM: Final = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
+_SILENT: Final = QueryParams({"fieldValidation": "Ignore"})
 _OF_BUILT_IN: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
 
 
@@ -74,11 +74,9 @@ def _store(
     writer: Writer,
 ) -> Answer:
     kind, resource = target.kind, target.kind.resource
-    warnings: tuple[str, ...] = ()
     is_status = target.subresource == "status"
     if isinstance(body, Mapping) and isinstance(body.get("metadata"), Mapping):
-        valid = checked(kind, body, FieldValidation.of(query), status=is_status)
-        body, warnings = valid.body, valid.warnings
+        body = objects.checked(kind, body, query, status=is_status)
     with objects.dry_run(query, "PatchOptions") as dry:
         old = objects.live(target)
         stored = objects.store.patch(
@@ -95,16 +93,15 @@ def _store(
                 objects.ownership.declared(stored, entries or ())
             else:
                 objects.ownership.updated(kind, old, stored, writer.manager, target.subresource)
-    return Answer(objects.shown(kind, stored), 200, warnings)
+    return Answer(objects.shown(kind, stored))
 
 
 def _apply(objects: Objects, target: Target, query: QueryParams, content: Json) -> Answer:
     """Server-side apply: creates what is not there."""
     kind, resource = target.kind, target.kind.resource
     config, manager = _configuration(target, query, content)
-    mode = FieldValidation.of(query)
     is_status = target.subresource == "status"
-    valid = checked(kind, config, mode, status=is_status, values=False)
+    part = objects.checked(kind, config, query, status=is_status, values=False)
     try:
         live: KubeObject | None = objects.live(target)
     except ObjectNotFound:
@@ -114,12 +111,12 @@ def _apply(objects: Objects, target: Target, query: QueryParams, content: Json) 
     applied = objects.ownership.apply(
         kind,
         live,
-        thaw(valid.body),
+        thaw(part),
         manager,
         force=is_set(query, "force"),
         subresource=target.subresource,
     )
-    body = checked(kind, applied.body, FieldValidation.IGNORE, status=is_status).body
+    body = objects.checked(kind, applied.body, _SILENT, status=is_status)
     with objects.dry_run(query, "PatchOptions") as dry:
         if live is None:
             stored, code = objects.store.create(resource, body), 201
@@ -135,7 +132,7 @@ def _apply(objects: Objects, target: Target, query: QueryParams, content: Json) 
             code = 200
         if not dry:
             objects.ownership.committed(applied, stored)
-    return Answer(objects.shown(kind, stored), code, valid.warnings)
+    return Answer(objects.shown(kind, stored), code)
 
 
 def _configuration(target: Target, query: QueryParams, content: Json) -> tuple[dict[str, Any], str]:

@@ -1,5 +1,6 @@
 """Serves an ASGI application on one socket, over TLS where there are certificates."""
 
+import asyncio
 import contextlib
 import socket
 import tempfile
@@ -11,7 +12,8 @@ import uvicorn
 
 from kaito.adapters.fake.http.certificates import Certificates
 
-_GOODBYE_S: Final = 2  # what open requests get before a stop cuts them off
+_GOODBYE_S: Final = 1  # what open requests get before a stop cuts them off
+_LAST_TURNS_S: Final = 0.01  # for the loop to close what was cut off
 _BACKLOG: Final = 128
 
 
@@ -24,6 +26,8 @@ class Server:
         """Port 0 takes a free one. Raises: OSError (the port is taken, no such address)."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        # asyncio sets this itself only where the socket's protocol is spelled out.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with _files(certificates) as files:
             config = uvicorn.Config(
                 app,
@@ -48,7 +52,12 @@ class Server:
 
     async def run(self) -> None:
         """Answer requests until `stop`."""
-        await self._server.serve(sockets=[self._socket])
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()  # clients that do not answer a goodbye
+            await asyncio.sleep(_LAST_TURNS_S)
 
     def stop(self) -> None:
         """End `run` soon."""

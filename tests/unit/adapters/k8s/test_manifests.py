@@ -237,12 +237,12 @@ def test_adapters_from_images_and_volumes() -> None:
     assert pod["volumes"][2:] == [
         {"name": "adapter-volume", "emptyDir": {}},
         {"name": "pull-secret-pull", "secret": {"secretName": "pull"}},
-        {"name": "adapter-tone", **VOLUME},
+        {"name": "lora-tone", **VOLUME},
     ]
     (server,) = pod["containers"]
     assert server["volumeMounts"][2:] == [
         {"name": "adapter-volume", "mountPath": "/mnt/adapter"},
-        {"name": "adapter-tone", "mountPath": "/mnt/adapter/tone"},
+        {"name": "lora-tone", "mountPath": "/mnt/adapter/tone"},
     ]
     assert server["env"] == [{"name": "style", "value": "1.0"}, {"name": "tone", "value": "1.0"}]
 
@@ -497,8 +497,8 @@ def test_a_downloaded_url_stays_one_word(tmp_path: Path) -> None:
     code, arguments = executed(container, tmp_path)
     assert code == 0
     assert [one for one in arguments if one.startswith("https:")] == ["https://example.com/a", url]
-    assert f"{data}/a" in arguments
-    assert f"{data}/{EVIL}" in arguments, "saved under the end of its path, without the query"
+    assert f"{data}/000-a" in arguments
+    assert f"{data}/001-{EVIL}" in arguments, "saved under the end of its path, without the query"
     assert arguments.count("--") == 2, "what follows is no option"
 
 

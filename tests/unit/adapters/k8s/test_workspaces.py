@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 from kaito.adapters.k8s.workspaces import status_to_json, to_view
-from kaito.domain.errors import InvalidInput
 from kaito.domain.status import WorkspaceStatus
 from tests.unit.domain.builders import NOW_S, condition, manifest
 
@@ -43,17 +42,15 @@ def test_a_workspace_without_a_status(status: Any) -> None:
     assert to_view(stored(status=status)).status == WorkspaceStatus()
 
 
-def test_a_stored_object_that_does_not_parse() -> None:
-    with pytest.raises(InvalidInput, match=r"resource\.count: must be a whole number"):
-        to_view(stored(resource={"count": "many"}))
-
-
-def test_what_does_not_parse_can_still_be_released() -> None:
+def test_what_does_not_parse_is_read_as_far_as_its_metadata() -> None:
+    """So that its user can be told, and what it has can be released."""
     document = stored(resource={"count": "many"}, status={"workerNodes": ["node"]})
     document["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     document["metadata"]["finalizers"] = ["workspace.finalizer.kaito.sh"]
     view = to_view(document)
+    assert [problem.field for problem in view.problems] == ["resource.count"]
     assert view.workspace.is_deleting
     assert view.workspace.metadata.finalizers == ("workspace.finalizer.kaito.sh",)
     assert view.status.worker_nodes == ("node",)
     assert view.workspace.preset is None
+    assert to_view(stored()).problems == ()

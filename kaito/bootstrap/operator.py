@@ -1,0 +1,37 @@
+"""The operator's composition root: the real cluster behind the ports."""
+
+from pathlib import Path
+
+from kaito.adapters.files import load_catalogue
+from kaito.adapters.k8s.client import KubernetesClientApi
+from kaito.adapters.k8s.client_configuration import kopf_login, load_configuration
+from kaito.adapters.k8s.controller import Controller
+from kaito.adapters.k8s.karpenter import NodeClaimsOnly
+from kaito.adapters.k8s.operator_process import OperatorProcess
+from kaito.adapters.k8s.operator_settings import OperatorSettings
+from kaito.bootstrap import kubernetes_ports
+from kaito.system_clock import SystemClock
+
+__all__ = ["OperatorSettings", "run_operator"]
+
+
+def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
+    """Run the operator until it is told to stop; the process's exit code.
+
+    `kubeconfig` None: the pod's service account, or else the user's default configuration.
+    Raises: InvalidInput (no cluster is configured, or the presets are wrong).
+    """
+    clock = SystemClock()
+    configuration = load_configuration(kubeconfig)
+    api = KubernetesClientApi(configuration)
+    ports = kubernetes_ports(
+        api, live=api, cloud=NodeClaimsOnly(), clock=clock, catalogue=load_catalogue()
+    )
+    process = OperatorProcess(
+        settings,
+        api=api,
+        clock=clock,
+        make_controller=lambda wake: Controller(api, ports, wake, runs_machines=False),
+        login=lambda: kopf_login(configuration),
+    )
+    return process.run()

@@ -1,0 +1,38 @@
+"""What may not be changed in a Workspace: its machines would no longer be the ones asked for.
+
+KAITO v0.12 refuses the same changes (api/v1beta1/workspace_validation.go:780-823, 895, 342).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kaito.domain.errors import Problem
+from kaito.domain.parsing import shown
+from kaito.domain.workspace import Workspace
+
+
+def change_problems(old: Workspace, new: Workspace) -> list[Problem]:
+    """A problem for each field that changed and may not."""
+    return [
+        Problem(
+            field=field,
+            message=f"cannot be changed, from {shown(before)} to {shown(after)}",
+            remedy="Delete the Workspace and make a new one",
+        )
+        for field, before, after in _fixed(old, new)
+        if before != after
+    ]
+
+
+def _fixed(old: Workspace, new: Workspace) -> Iterator[tuple[str, Any, Any]]:
+    yield "inference", old.inference is not None, new.inference is not None
+    yield "tuning", old.tuning is not None, new.tuning is not None
+    yield "resource.instanceType", old.resource.instance_type, new.resource.instance_type
+    yield "resource.count", old.resource.count, new.resource.count
+    labels = [dict(part.resource.label_selector.match_labels) for part in (old, new)]
+    yield "resource.labelSelector.matchLabels", labels[0], labels[1]
+    mode = "tuning" if new.tuning is not None else "inference"
+    if old.preset is not None and new.preset is not None:
+        yield f"{mode}.preset.name", old.preset.name, new.preset.name
+    if old.tuning is not None and new.tuning is not None:
+        yield "tuning.method", old.tuning.method.lower(), new.tuning.method.lower()

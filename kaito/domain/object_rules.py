@@ -1,0 +1,88 @@
+"""Rules of Kubernetes objects that a Workspace carries inside: labels and volume sources."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from kaito.domain import labels
+from kaito.domain.errors import Problem
+from kaito.domain.names import did_you_mean, is_dns_subdomain
+from kaito.domain.parsing import shown
+
+_LABEL_PART: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+# Whoever sets these on a Node would be overruled by, or overrule, the kubelet, AKS or kaito.
+_SYSTEM_DOMAINS: Final = (
+    "kubernetes.io",
+    "k8s.io",
+    "karpenter.sh",
+    "kubernetes.azure.com",
+    "kaito.sh",
+)
+# A volume source (core/v1 VolumeSource) and the key it cannot do without, if there is one.
+_VOLUME_KINDS: Final[Mapping[str, str]] = {
+    "configMap": "name",
+    "csi": "driver",
+    "emptyDir": "",
+    "ephemeral": "volumeClaimTemplate",
+    "hostPath": "path",
+    "image": "reference",
+    "nfs": "server",
+    "persistentVolumeClaim": "claimName",
+    "projected": "sources",
+    "secret": "secretName",
+}
+
+
+def label_problems(field: str, found: Mapping[str, str]) -> Iterator[Problem]:
+    """What the API server, or somebody else's claim on a label, would not let stand."""
+    for key, value in found.items():
+        if key in labels.RESERVED:
+            continue  # left out, as KAITO does
+        prefix, _, name = key.rpartition("/")
+        if not _LABEL_PART.fullmatch(name) or (prefix and not is_dns_subdomain(prefix)):
+            yield Problem(
+                field=field,
+                message=f"{key!r} is not a label key",
+                remedy="Use letters, digits, '-', '_' and '.', at most 63, as in apps: my-model",
+            )
+        elif key == labels.ACCELERATOR or _is_system(prefix):
+            yield Problem(
+                field=field,
+                message=f"{key!r} is a label of the system",
+                remedy="Use a label of your own, such as apps: my-model",
+            )
+        if value and not _LABEL_PART.fullmatch(value):
+            yield Problem(
+                field=f"{field}.{key}",
+                message=f"{value!r} is not a label value",
+                remedy="Use letters, digits, '-', '_' and '.', at most 63 and no spaces",
+            )
+
+
+def volume_problems(field: str, source: Mapping[str, Any] | None) -> Iterator[Problem]:
+    """Whether it is exactly one volume source with the key that its kind needs."""
+    if source is None:
+        return
+    if len(source) != 1:
+        kinds = ", ".join(source) or "none"
+        yield Problem(
+            field=field,
+            message=f"needs exactly one kind of volume, has {kinds}",
+            remedy="For example persistentVolumeClaim: {claimName: my-claim}",
+        )
+        return
+    ((kind, settings),) = source.items()
+    if kind not in _VOLUME_KINDS:
+        remedy = did_you_mean(kind, _VOLUME_KINDS)
+        yield Problem(field=f"{field}.{kind}", message="unknown kind of volume", remedy=remedy)
+        return
+    if not isinstance(settings, Mapping):
+        yield Problem(field=f"{field}.{kind}", message=f"must be a mapping, got {shown(settings)}")
+        return
+    needed = _VOLUME_KINDS[kind]
+    if needed and not settings.get(needed):
+        yield Problem(field=f"{field}.{kind}.{needed}", message="is required")
+
+
+def _is_system(prefix: str) -> bool:
+    return any(prefix == domain or prefix.endswith(f".{domain}") for domain in _SYSTEM_DOMAINS)
