@@ -31,7 +31,8 @@ class WallClockDriver:
             self._woken.set()
             return
         if self._env.now < now_s:
-            self._env.run(until=now_s)
+            self._env.timeout(now_s - self._env.now)  # nothing else is due until then
+            self._env.step()
 
     def wake(self) -> None:
         """Something was changed from outside."""

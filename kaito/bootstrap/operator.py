@@ -6,6 +6,7 @@ from kaito.adapters.files import load_catalogue
 from kaito.adapters.k8s.client import KubernetesClientApi
 from kaito.adapters.k8s.client_configuration import kopf_login, load_configuration
 from kaito.adapters.k8s.controller import Controller
+from kaito.adapters.k8s.informer import InformerCache
 from kaito.adapters.k8s.karpenter import NodeClaimsOnly
 from kaito.adapters.k8s.operator_process import OperatorProcess
 from kaito.adapters.k8s.operator_settings import OperatorSettings
@@ -24,14 +25,15 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     clock = SystemClock()
     configuration = load_configuration(kubeconfig)
     api = KubernetesClientApi(configuration)
+    cache = InformerCache(api)
     ports = kubernetes_ports(
-        api, live=api, cloud=NodeClaimsOnly(), clock=clock, catalogue=load_catalogue()
+        cache, live=api, cloud=NodeClaimsOnly(), clock=clock, catalogue=load_catalogue()
     )
     process = OperatorProcess(
         settings,
         api=api,
         clock=clock,
-        make_controller=lambda wake: Controller(api, ports, wake, runs_machines=False),
+        make_controller=lambda wake: Controller(cache, ports, wake, runs_machines=False),
         login=lambda: kopf_login(configuration),
     )
     return process.run()

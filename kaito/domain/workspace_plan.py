@@ -28,7 +28,6 @@ from kaito.domain.plan import (
 )
 from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
-from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_status import (
     condition,
     conditions_of,

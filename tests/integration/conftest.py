@@ -1,8 +1,8 @@
 """The real API server that these tests run on, and what they need in it.
 
 KUBECONFIG with KAITO_TEST_CLUSTER=1: that cluster (1.24 or newer), which should be one to throw
-away: kaito's CRDs are replaced in it. Else KUBEBUILDER_ASSETS, else what `hack/envtest.sh build` made: etcd and the
-API server are started for the run, on loopback, and stopped after it.
+away: kaito's CRDs are replaced in it. Else KUBEBUILDER_ASSETS, else what `hack/envtest.sh build`
+made: etcd and the API server are started for the run, on loopback, and stopped after it.
 """
 
 import os

@@ -176,6 +176,27 @@ def test_each_attempt_has_a_name_of_its_own() -> None:
     assert launch.order.claim_name == machine_name(UID, 0, 0)
 
 
+def test_the_last_attempt_is_given_back_once_more_before_the_next_is_ordered() -> None:
+    """The call that gave it back may have been lost while the cloud did not show it."""
+    record, terminate, launch = plan(machine(attempt=Attempt(number=2))).steps
+    assert isinstance(record, WriteMachine)
+    assert isinstance(terminate, Terminate)
+    assert terminate.cloud_name == machine_name(UID, 0, 1)
+    assert isinstance(launch, Launch)
+
+
+def test_a_refusal_stands_until_an_order_is_accepted() -> None:
+    """Or else the reason would come and go with each try."""
+    refused = stored(ordered(), launch_failed(ordered(), QuotaExceeded("0 cores"), now_s=NOW_S))
+    again = stored(refused, plan(refused, after_s=60))
+    launched_condition = find(again.conditions, states.LAUNCHED)
+    assert launched_condition is not None
+    assert launched_condition.reason == "QuotaExceeded"
+    assert again.attempt.started_at_s == NOW_S + 60
+    accepted = plan(again, cloud_machine(again, state=CloudState.CREATING, provider_id=""))
+    assert is_true(stored(again, accepted).conditions, states.LAUNCHED)
+
+
 def test_the_next_attempt_waits_for_its_time() -> None:
     waiting = machine(attempt=Attempt(number=1, not_before_s=NOW_S + 30))
     assert plan(waiting, after_s=10) == MachinePlan(requeue_after_s=20)
@@ -267,6 +288,20 @@ def test_a_node_that_is_lost_for_a_moment_costs_no_machine() -> None:
     assert planned.requeue_after_s == RECHECK_S
     back = plan(lost, cloud_machine(lost), node=node(lost), after_s=1e6 + 60)
     assert stored(lost, back).is_ready
+
+
+def test_a_node_that_stays_unready_is_given_up() -> None:
+    found = ready_machine()
+    planned = plan(found, cloud_machine(found), node=node(found, ready=False), after_s=1000)
+    lost = stored(found, planned)
+    limit_s = 1000 + LIMITS.unhealthy_s
+    waiting = plan(lost, cloud_machine(lost), node=node(lost, ready=False), after_s=limit_s)
+    assert waiting == MachinePlan(requeue_after_s=RECHECK_S)
+    late = limit_s + 1
+    planned = plan(lost, cloud_machine(lost), node=node(lost, ready=False), after_s=late)
+    failed = assert_given_up(planned, lost, "NodeUnhealthy", late)
+    assert failed.message.startswith("Node node-0 is not ready for 600 s")
+    assert isinstance(planned.steps[-1], Terminate)
 
 
 def test_a_node_object_that_vanishes_is_waited_for_as_if_it_were_new() -> None:

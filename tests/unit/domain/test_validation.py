@@ -106,6 +106,22 @@ def test_what_can_be_planned(parts: Parts) -> None:
             "Add matchLabels",
         ),
         (
+            {
+                "resource": {
+                    "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+                }
+            },
+            "resource.labelSelector.matchExpressions",
+            "cannot be given to machines that are made",
+            "Use matchLabels",
+        ),
+        (
+            {"resource": {"count": 101}},
+            "resource.count",
+            "is 101, at most 100 are possible",
+            "at most 100 agent pools",
+        ),
+        (
             {"resource": {"partition": {"mode": "mig", "profile": "1g.10gb"}}},
             "resource.partition",
             "is only possible on machines that you bring yourself",

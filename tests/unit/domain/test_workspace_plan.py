@@ -7,8 +7,9 @@ from typing import Any
 from kaito.domain import labels
 from kaito.domain import status as st
 from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, WorkspaceView
+from kaito.domain.conditions import find
 from kaito.domain.decision import Refusal, Wanted
-from kaito.domain.errors import Problem
+from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine
 from kaito.domain.plan import (
     AddFinalizer,
@@ -24,7 +25,7 @@ from kaito.domain.plan import (
 )
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workspace import Workspace
-from kaito.domain.workspace_plan import machine_specs, owner_of, plan_workspace
+from kaito.domain.workspace_plan import machine_specs, owner_of, plan_workspace, write_rejected
 from tests.unit.domain.builders import (
     A10,
     A100,
@@ -419,6 +420,50 @@ def test_another_reason_is_another_event() -> None:
     ]
 
 
+def test_while_refused_what_runs_is_still_looked_at() -> None:
+    view, around = served()
+    gone = Refusal(reason="ConfigMapNotFound", problems=(Problem(field="x", message="gone"),))
+    fine = status_in(plan(view, around, None, decided=gone))
+    assert fine.is_true(st.RESOURCE_READY)
+    assert fine.is_true(st.INFERENCE_READY)
+    unready = replace(around, pods=(pod(phase="Pending", ready=False),))
+    lost_node = replace(around, nodes=())
+    for broken in (unready, lost_node, replace(around, pods=())):
+        status = status_in(plan(view, broken, None, decided=gone))
+        work = find(status.conditions, st.INFERENCE_READY)
+        assert work is not None
+        assert (work.status, work.reason) == ("False", "ConfigMapNotFound")
+    machines = tuple(replace(one, conditions=()) for one in around.machines)
+    status = status_in(plan(view, replace(around, machines=machines), None, decided=gone))
+    assert not status.is_true(st.RESOURCE_READY)
+
+
+def test_while_refused_a_job_that_never_started_is_not_spoken_of() -> None:
+    tuned = workspace(tuning=TUNING)
+    planned = plan(seen(tuned, WorkspaceStatus(target_node_count=1)), decided=CANNOT, live=None)
+    assert find(status_in(planned).conditions, st.JOB_STARTED) is None
+
+
+def test_a_refused_write_is_told_and_stands_until_it_succeeds() -> None:
+    found = workspace()
+    around = all_ready(found)
+    view = settled(found, around, MISSING)
+    told = write_rejected(view, Rejected("spec.replicas: Forbidden"), now_s=NOW_S)
+    note, write = told.steps
+    assert isinstance(note, Note)
+    assert (note.type, note.reason) == ("Warning", "WriteRejected")
+    assert isinstance(write, WriteStatus)
+    assert write.status.blocked_reason == "WriteRejected"
+    assert "spec.replicas: Forbidden" in note.message
+    refused = seen(found, write.status)
+    again = plan(refused, around, MISSING)
+    assert without_notes(again.steps)[-1] == ApplyWorkload(workload=wanted(found).workload)
+    assert status_in(again).blocked_reason == "WriteRejected", "the reason does not come and go"
+    assert notes_in(again) == []
+    done = status_in(plan(refused, around, SERVING))
+    assert (done.is_ready, done.blocked_reason) == (True, "")
+
+
 # --- tuning ---
 
 
@@ -453,6 +498,28 @@ def test_a_job_that_has_succeeded_is_not_run_again() -> None:
         assert plan(view, around, live) == WorkspacePlan(), live
     gone = Refusal(reason="ConfigMapNotFound", problems=(Problem(field="x", message="gone"),))
     assert plan(view, around, None, decided=gone) == WorkspacePlan()
+
+
+def test_nothing_is_bought_for_a_job_that_has_succeeded() -> None:
+    found = workspace(tuning=TUNING)
+    view = settled(found, all_ready(found), FINISHED_JOB)
+    planned = plan(view, cluster(), FINISHED_JOB)
+    assert not any(isinstance(step, CreateMachine) for step in planned.steps)
+    assert not any(isinstance(step, CreateMachine) for step in plan(view, cluster()).steps)
+
+
+def test_a_job_that_only_a_newer_kaito_would_write_otherwise_goes_on() -> None:
+    found = workspace(tuning=TUNING)
+    around = all_ready(found, pods=(pod(),))
+    running = WorkloadView(
+        state=WorkloadState.DIFFERENT, differences=("x",), must_replace=True, active=True
+    )
+    planned = plan(found, around, running)
+    assert not any(isinstance(step, ApplyWorkload) for step in planned.steps)
+    assert status_in(planned).state == "Running"
+    for change in ({"older_spec": True}, {"older_config": True}):
+        asked = plan(found, around, replace(running, **change))
+        assert asked.steps[-1] == ApplyWorkload(workload=wanted(found).workload, replace=True)
 
 
 def test_a_changed_spec_runs_the_job_anew() -> None:

@@ -8,8 +8,8 @@ from tests.unit.adapters.fake.http.conftest import CONFIG_MAPS, Client
 
 # `kubectl create configmap foo --from-literal=a=b` (kubectl 1.37), byte for byte
 CONFIG_MAP = bytes.fromhex(
-    "6b3873000a0f0a02763112 09436f6e6669674d6170121d0a130a03666f6f12001a0022002a0032003800420012060a"
-    "01611201621a002200"
+    "6b387300 0a0f 0a027631 1209436f6e6669674d6170"
+    "121d 0a130a03666f6f12001a0022002a00320038004200 12060a0161120162 1a00 2200"
 )
 
 
