@@ -38,7 +38,7 @@ test: $(STAMP) ## Run the tests that need nothing but this machine
 # CI=true: what is missing is a failure. KAITO_TEST_CLUSTER=1: the cluster of KUBECONFIG is used.
 test-real: $(STAMP) ## Run the tests against real backends; says what it skips and why
 	@[ "$${KAITO_TEST_CLUSTER:-}" = 1 ] || hack/envtest.sh build || [ "$${CI:-}" != true ]
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest tests/integration tests/e2e
 	@echo "Backends without a test yet: Azure SDK, vLLM, peft and trl"
 
 check: $(STAMP) ## Check format, lint, types, import contracts and generated files

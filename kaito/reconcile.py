@@ -44,6 +44,7 @@ from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import plan_workspace, write_rejected
 
 RESYNC_S: Final = 300.0  # a safety net: watches wake rounds long before
+DECISIONS_LIMIT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Decisions:
         if known is not None and known[0] == basis:
             return known[1]
         decided = decide(workspace, self._catalogue, config)
+        if len(self._known) >= DECISIONS_LIMIT:  # Workspaces that went without being seen to go
+            del self._known[next(iter(self._known))]
         self._known[workspace.uid] = (basis, decided)
         return decided
 

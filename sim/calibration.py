@@ -115,7 +115,7 @@ def _total(values: Sequence[float], phases: Sequence[PhaseSpread]) -> PhaseSprea
         p95_s=_p95(values),
         cited_min_s=sum(phase.cited_min_s or 0.0 for phase in phases),
         cited_max_s=sum(phase.cited_max_s or phase.p95_s for phase in phases),
-        source="sum of the ranges above, the p95 where none is published",
+        source="sum of the ranges above, the p95 where none is published: a wide range",
     )
 
 

@@ -88,7 +88,8 @@ _LATENCY_OF: Final = {
 class World:
     """A cluster, a cloud and an operator on one virtual clock; start the operator to begin.
 
-    Virtual time begins at `epoch_s`.
+    Virtual time begins at `epoch_s`. `webhook` False: nothing is refused at admission, as in a
+    cluster whose webhook is away.
     `kube_fault` and `cloud_fault` name what goes wrong with the operator's next call, or raise
     `ProcessDied`. `stale_reads`: whether its reads may be made stale; it costs memory for history.
     """
@@ -101,6 +102,7 @@ class World:
         settings: WorldSettings,
         log: EventLog,
         stale_reads: bool = False,
+        webhook: bool = True,
         epoch_s: float = EPOCH_S,
     ) -> None:
         self.epoch_s = epoch_s
@@ -114,7 +116,7 @@ class World:
             now_s=self.clock.now_s,
             new_uid=lambda: str(uuid.UUID(int=uids.getrandbits(128), version=4)),
             resources=(*SERVED, *FOR_CLIENTS),
-            admission=(WorkspaceAdmission(catalogue),),
+            admission=(WorkspaceAdmission(catalogue),) if webhook else (),
         )
         self._plug_in(RESOURCES)
         latencies = latencies_of(settings)

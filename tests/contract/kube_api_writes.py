@@ -151,6 +151,13 @@ class ReplaceContract:
         with pytest.raises(ObjectConflict, match="UID in precondition"):
             world.api.replace(CONFIG_MAP, world.body(CONFIG_MAP, "one", metadata={"uid": "other"}))
 
+    @pytest.mark.parametrize("resource", [CONFIG_MAP, WORKSPACE], ids=["built in", "custom"])
+    def test_replace_of_one_that_is_gone(self, world: World, resource: Resource) -> None:
+        one = world.api.create(resource, world.body(resource, "one"))
+        world.api.delete(resource, "one", world.namespace)
+        with pytest.raises(ObjectConflict, match="UID in precondition"):
+            world.api.replace(resource, one)
+
     def test_replace_of_nothing(self, world: World) -> None:
         with pytest.raises(ObjectNotFound, match='configmaps "one" not found'):
             world.api.replace(CONFIG_MAP, world.body(CONFIG_MAP, "one"))

@@ -61,8 +61,13 @@ class StoreWorld:
             "instanceType": INSTANCE_TYPE,
             "labelSelector": {"matchLabels": {"apps": "phi"}},
         }
-        self.kube.workspace(name, resource=resource, **parts, **metadata)
+        self.store(name, {"resource": resource, **parts}, **metadata)
         return self.view(name)
+
+    def store(self, name: str, parts: Mapping[str, Any], **metadata: Any) -> None:
+        """A Workspace of these top-level keys."""
+        body = {**self.kube.body(WORKSPACE, name, **metadata), **parts}
+        self.kube.api.create(WORKSPACE, body)
 
     def view(self, name: str = "phi") -> WorkspaceView:
         found = self.workspaces.read_workspace(self.namespace, name)

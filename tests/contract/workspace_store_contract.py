@@ -74,7 +74,7 @@ class ReadContract:
     def test_one_that_does_not_parse_has_problems(self, world: StoreWorld) -> None:
         if not world.stores_anything:
             pytest.skip("this cluster stores no Workspace that does not parse")
-        world.kube.workspace("phi", resource={"instanceTyp": "typo", "labelSelector": {}})
+        world.store("phi", {"resource": {"instanceTyp": "typo", "labelSelector": {}}})
         view = world.view()
         assert [problem.field for problem in view.problems] == ["resource.instanceTyp"]
         assert view.workspace.uid == world.kube.get(WORKSPACE, "phi")["metadata"]["uid"]
@@ -487,9 +487,10 @@ class StatusContract:
         assert world.view().status == WorkspaceStatus()
 
     def test_one_that_is_gone(self, world: StoreWorld) -> None:
+        """To an API server it is not the one with this UID; either way: observe again."""
         view = world.workspace()
         world.kube.api.delete(WORKSPACE, "phi", world.namespace)
-        with pytest.raises(NotFound):
+        with pytest.raises((Conflict, NotFound)):
             world.workspaces.write_status(view, STATUS)
 
 

@@ -161,8 +161,8 @@ def test_every_day(kubectl: Kubectl, tmp_path: Path) -> None:
     assert "STATE" in kubectl.prints("kubectl get wk -o wide")
     kubectl.prints("kubectl label wk workspace-phi-3-mini a=b")
     assert "workspace-phi-3-mini" in kubectl.prints("kubectl get workspace -l a=b -o name")
-    node = kubectl.prints("kubectl get nodes -o name").strip()
-    for line in (f"taint {node} a=b:NoSchedule", f"cordon {node}", f"describe {node}"):
+    node = kubectl.prints("kubectl get nodes -o jsonpath={.items[0].metadata.name}")
+    for line in (f"taint node {node} a=b:NoSchedule", f"cordon {node}", f"describe node {node}"):
         kubectl.prints(f"kubectl {line}")
 
     kubectl.prints("kubectl create configmap one --from-literal=a=b")

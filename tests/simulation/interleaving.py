@@ -89,6 +89,7 @@ class Interleaving:
             settings=WorldSettings(latencies_s=LATENCIES_S),
             log=EventLog(None),
             stale_reads=True,
+            webhook=False,  # it would refuse `Scale`
         )
         self.world.kube_fault = self._kube_fault
         self.world.cloud_fault = self._cloud_fault

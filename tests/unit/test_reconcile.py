@@ -36,6 +36,7 @@ from kaito.domain.errors import (
 from kaito.domain.machine import CloudMachine, CloudState, MachineOrder
 from kaito.domain.machine_plan import ORPHAN_GRACE_S
 from kaito.reconcile import (
+    DECISIONS_LIMIT,
     RESYNC_S,
     Decisions,
     Outcome,
@@ -118,9 +119,15 @@ class Counted:
 
 
 class MoodyStore(ObjectStore):
-    """A store that answers the next write with an error."""
+    """A store that answers the next status with `error`, and creates nothing `sealed`."""
 
     error: Exception | None = None
+    sealed: Resource | None = None
+
+    def create(self, resource: Resource, body: KubeObject) -> KubeObject:
+        if resource is self.sealed:
+            raise Forbidden(f"{resource.plural} are forbidden")
+        return super().create(resource, body)
 
     def replace_status(self, resource: Resource, body: KubeObject) -> KubeObject:
         if self.error is not None:
@@ -413,6 +420,21 @@ def test_a_call_that_fails_ends_the_round_before_anything_is_bought(
     assert len(world.cloud.orders) == 1
 
 
+def test_a_refused_write_reaches_the_user_and_is_tried_again(world: World) -> None:
+    world.store.sealed = NODE_CLAIM
+    world.apply()
+    for _ in range(3):
+        ended = outcome(reconcile_workspace(world.ports, "default", "phi"))
+    assert type(ended.error) is Rejected
+    found = world.conditions()["WorkspaceSucceeded"]
+    assert (found["status"], found["reason"]) == ("False", "WriteRejected")
+    assert "nodeclaims are forbidden" in found["message"]
+    assert world.events().count("WriteRejected") == 1
+    world.store.sealed = None
+    world.settle()
+    assert world.conditions()["WorkspaceSucceeded"]["status"] == "True"
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "blocked"),
     [
@@ -541,3 +563,20 @@ def test_a_decision_is_made_again_only_when_its_basis_changed() -> None:
     decisions.forget(workspace())
     assert decisions.of(workspace(), None) is not known
     assert decisions.of(workspace(), None) == known
+
+
+def test_decisions_of_workspaces_that_went_unseen_are_let_go_the_oldest_first() -> None:
+    decisions = Decisions(CATALOGUE)
+    refused = workspace(resource={"labelSelector": {}})  # decided fast
+
+    def of(uid: str) -> object:
+        metadata = refused.metadata.model_copy(update={"uid": uid})
+        return decisions.of(refused.model_copy(update={"metadata": metadata}), None)
+
+    first, second = of("first"), of("second")
+    for number in range(DECISIONS_LIMIT - 2):
+        of(f"uid-{number}")
+    assert of("first") is first
+    of("one more")
+    assert of("second") is second
+    assert of("first") is not first

@@ -214,16 +214,17 @@ class Writes:
         table = self._registry.table(resource)
         meta: Mapping[str, Any] = body.get("metadata") or {}
         key = object_key(resource, meta.get("name") or "", meta.get("namespace"))
-        old = self._registry.existing(table, key)
-        if not meta.get("resourceVersion") and resource.is_custom:
-            raise no_version(resource, key[1])
-        uid = old["metadata"]["uid"]
-        if meta.get("uid", uid) != uid:
+        there = table.get(key)
+        uid = there["metadata"]["uid"] if there is not None else ""
+        if meta.get("uid", uid) != uid:  # also of what is gone, as in a real API server
             detail = (
                 f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta:"
                 f" {uid}"
             )
             raise conflict(resource, key[1], detail)
+        old = self._registry.existing(table, key)
+        if not meta.get("resourceVersion") and resource.is_custom:
+            raise no_version(resource, key[1])
         return self._update(resource, table, old, body, status=status)
 
     def _update(

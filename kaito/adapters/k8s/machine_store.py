@@ -102,6 +102,8 @@ class KubeMachineStore:
                 present = claim["metadata"].get("finalizers") or ()
                 if claim["metadata"]["uid"] != machine.uid:
                     return
+                if labels.MACHINE_FINALIZER not in present:
+                    return
                 left = [found for found in present if found != labels.MACHINE_FINALIZER]
                 patch = {"metadata": {"finalizers": left, "resourceVersion": machine.version}}
                 self._api.patch(NODE_CLAIM, machine.claim_name, None, patch)

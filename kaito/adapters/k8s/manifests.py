@@ -54,11 +54,6 @@ def render(workload: Workload) -> tuple[Desired, ...]:
     return tuple(objects)
 
 
-def main_resource(kind: WorkloadKind) -> Resource:
-    """The kind of object that owns the pods."""
-    return STATEFUL_SET if kind is WorkloadKind.INFERENCE else JOB
-
-
 def selector_labels(workload: Workload) -> dict[str, str]:
     """What the pods of one workload have and no other pod has."""
     return {

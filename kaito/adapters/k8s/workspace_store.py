@@ -115,7 +115,8 @@ class KubeWorkspaceStore:
         )
 
     def add_finalizer(self, view: WorkspaceView) -> WorkspaceView:
-        finalizers = [*view.workspace.metadata.finalizers, labels.WORKSPACE_FINALIZER]
+        present = view.workspace.metadata.finalizers
+        finalizers = list(dict.fromkeys((*present, labels.WORKSPACE_FINALIZER)))
         return self._patch_finalizers(view, finalizers)
 
     def remove_finalizer(self, view: WorkspaceView) -> None:

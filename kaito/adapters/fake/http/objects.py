@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from starlette.datastructures import QueryParams
 
@@ -25,6 +25,8 @@ from kaito.adapters.kube_api import (
     name_of,
     namespace_of,
 )
+
+_OBJECTS: Final = ("metadata", "spec", "status", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +222,11 @@ class Objects:
 
 def placed(target: Target, body: Mapping[str, Any]) -> dict[str, Any]:
     """A writer's object with the namespace of its URL. Raises: Refusal (400)."""
-    meta = body.get("metadata")
-    if meta is not None and not isinstance(meta, Mapping):
-        raise refusal(400, "metadata must be an object")
-    found = dict(meta or {})
+    for field in _OBJECTS:
+        if body.get(field) is not None and not isinstance(body[field], Mapping):
+            given = type(body[field]).__name__
+            raise refusal(400, f"{field} cannot be decoded: it must be an object, got {given}")
+    found = dict(body.get("metadata") or {})
     if target.namespace is not None:
         if found.get("namespace", target.namespace) != target.namespace:
             raise refusal(

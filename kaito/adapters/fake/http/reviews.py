@@ -49,8 +49,11 @@ def token_request(
 ) -> dict[str, Any]:
     """A service account's token: the one token that there is."""
     spec = dict(body.get("spec") or {})
-    spec.setdefault("audiences", ["kaito-twin"])
-    life_s = spec.setdefault("expirationSeconds", _TOKEN_LIFE_S)
+    life_s = spec.get("expirationSeconds") or _TOKEN_LIFE_S
+    if not isinstance(life_s, int):
+        raise refusal(400, f"spec.expirationSeconds must be a number, got {life_s!r}")
+    spec["audiences"] = spec.get("audiences") or ["kaito-twin"]
+    spec["expirationSeconds"] = life_s
     return {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",

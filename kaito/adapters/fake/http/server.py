@@ -59,6 +59,10 @@ class Server:
                 connection.transport.abort()  # clients that do not answer a goodbye
             await asyncio.sleep(_LAST_TURNS_S)
 
+    def close(self) -> None:
+        """Stop listening, if `run` never began."""
+        self._socket.close()
+
     def stop(self) -> None:
         """End `run` soon."""
         self._server.should_exit = True

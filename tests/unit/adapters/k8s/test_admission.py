@@ -78,6 +78,28 @@ def test_a_change_is_asked_about(guarded: ObjectStore) -> None:
     guarded.patch(WORKSPACE, "phi", "default", {"inference": {"config": "settings"}})
 
 
+def test_what_is_fixed_cannot_be_changed(guarded: ObjectStore) -> None:
+    create(guarded, metadata={"namespace": "default"})
+    with pytest.raises(InvalidObject) as caught:
+        guarded.patch(
+            WORKSPACE,
+            "phi",
+            "default",
+            {"resource": {"instanceType": "Standard_NC24ads_A100_v4"}},
+        )
+    assert caught.value.causes == ("resource.instanceType",)
+    assert "Delete the Workspace and make a new one" in str(caught.value)
+
+
+def test_what_could_not_be_read_may_be_put_right_in_any_way() -> None:
+    old = stored_before_the_rule()
+    old["resource"]["count"] = "two"
+    new = thaw(old)
+    new["resource"] = manifest()["resource"]
+    new["inference"] = manifest()["inference"]
+    check("UPDATE", new, old)
+
+
 def check(operation: Any, new: KubeObject | None, old: KubeObject | None = None) -> None:
     WorkspaceAdmission(CATALOGUE)(operation, WORKSPACE, new, old)
 

@@ -24,4 +24,6 @@ def test_what_another_writer_left_out_is_empty() -> None:
     assert from_json({"conditions": [{"type": "Ready", "status": "True"}]}) == (bare,)
     unset = {"type": "Ready", "status": "True", "lastTransitionTime": None}
     assert from_json({"conditions": [unset]}) == (bare,)
+    garbled = {"type": "Ready", "status": "True", "lastTransitionTime": "yesterday"}
+    assert from_json({"conditions": [garbled]}) == (bare,)
     assert from_json({}) == from_json({"conditions": None}) == ()

@@ -157,6 +157,11 @@ def test_its_node_has_its_labels_and_its_provider_id(
     assert view is not None
     assert view.name == "current"
     assert port.node_of(found, "azure://later") is None
+    store.patch(NODE, "current", None, {"metadata": {"labels": dict.fromkeys(own)}})
+    unlabelled = port.node_of(found, "azure://current")
+    assert unlabelled is not None
+    assert unlabelled.provider_id == "azure://current", "even without its labels"
+    store.patch(NODE, "current", None, {"metadata": {"labels": own}})
     port.label_node("current", [("apps", "phi")])
     assert store.get(NODE, "current")["metadata"]["labels"] == {**own, "apps": "phi"}
     with pytest.raises(NotFound):

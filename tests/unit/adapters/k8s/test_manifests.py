@@ -224,6 +224,13 @@ def test_the_token_of_a_gated_model_comes_from_its_secret() -> None:
     ]
 
 
+def test_the_secrets_of_an_image_of_ones_own() -> None:
+    options = {"image": "registry.test/mine:1", "imagePullSecrets": ["one", "two"]}
+    found = workload(inference={"preset": {"name": MINI, "presetOptions": options}})
+    assert pod_of(found)["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+    assert "imagePullSecrets" not in pod_of(workload())
+
+
 def test_adapters_from_images_and_volumes() -> None:
     image = {"name": "style", "image": "registry.test/style:1", "imagePullSecrets": ["pull"]}
     pod = pod_of(workload(**adapters(image, {"name": "tone", "volumeSource": VOLUME})))

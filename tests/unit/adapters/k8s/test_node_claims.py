@@ -169,3 +169,41 @@ def test_every_preset_gives_a_claim_that_the_store_takes(store: ObjectStore) -> 
         machine = to_machine(store.create(NODE_CLAIM, to_node_claim(spec)))
         assert machine is not None
         assert machine.spec == spec
+
+
+@pytest.mark.parametrize(
+    ("annotations", "attempt"),
+    [
+        ({labels.ATTEMPT: "many"}, Attempt()),
+        ({labels.ATTEMPT: "-1"}, Attempt()),
+        ({labels.ATTEMPT: "\u0663"}, Attempt()),
+        ({labels.ATTEMPT: "2", labels.ATTEMPT_STARTED_AT: "yesterday"}, Attempt(number=2)),
+        ({labels.ATTEMPT: "2", labels.ATTEMPT_NOT_BEFORE: "2026-01-01"}, Attempt(number=2)),
+    ],
+)
+def test_what_somebody_garbled_counts_as_not_there(
+    store: ObjectStore, annotations: dict[str, str], attempt: Attempt
+) -> None:
+    claim = to_node_claim(SPEC)
+    claim["metadata"]["annotations"] |= annotations
+    machine = to_machine(store.create(NODE_CLAIM, claim))
+    assert machine is not None
+    assert machine.attempt == attempt
+
+
+@pytest.mark.parametrize(
+    ("requests", "gpus", "disk_bytes"),
+    [
+        ({}, 1, 0),
+        ({"storage": "1Ti", "nvidia.com/gpu": "8"}, 8, 1 << 40),
+        ({"storage": "much", "nvidia.com/gpu": "some"}, 1, 0),
+    ],
+)
+def test_the_requests_of_a_claim(
+    store: ObjectStore, requests: dict[str, str], gpus: int, disk_bytes: int
+) -> None:
+    claim = to_node_claim(SPEC)
+    claim["spec"]["resources"]["requests"] = requests
+    machine = to_machine(store.create(NODE_CLAIM, claim))
+    assert machine is not None
+    assert (machine.spec.gpus, machine.spec.disk_bytes) == (gpus, disk_bytes)

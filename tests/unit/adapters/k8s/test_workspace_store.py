@@ -207,6 +207,25 @@ def test_it_sees_what_is_its_own_and_nothing_else(
     assert (seen.config, seen.has_workload) == (None, False)
 
 
+def test_a_node_that_lost_its_labels_is_still_its_machines(
+    port: KubeWorkspaceStore, store: ObjectStore, apply: Apply
+) -> None:
+    apply()
+    view = read(port)
+    port.create_machine(spec_of(view))
+    (claim,) = store.list(NODE_CLAIM).items
+    store.patch(
+        NODE_CLAIM,
+        claim["metadata"]["name"],
+        None,
+        {"status": {"nodeName": "node"}},
+        subresource="status",
+    )
+    assert port.observe(view.workspace).nodes == ()
+    store.create(NODE, {"metadata": {"name": "node"}})
+    assert [node.name for node in port.observe(view.workspace).nodes] == ["node"]
+
+
 def test_it_sees_whether_it_has_a_workload(
     port: KubeWorkspaceStore, store: ObjectStore, apply: Apply
 ) -> None:
@@ -478,6 +497,46 @@ def test_a_job_is_replaced_whatever_changes_of_its_pod(
     assert port.compare(workload).state is WorkloadState.MISSING
     port.apply_workload(workload, replace=True)
     assert port.compare(workload).state is WorkloadState.SAME
+
+
+def test_what_an_earlier_workspace_of_that_name_left_is_waited_for(
+    port: KubeWorkspaceStore, store: ObjectStore, apply: Apply
+) -> None:
+    apply()
+    before = workload_of(read(port))
+    port.apply_workload(before, replace=False)
+    store.delete(WORKSPACE, "phi", "default")
+    apply()
+    after = workload_of(read(port))
+    assert after.owner.uid != before.owner.uid
+    found = port.compare(after)
+    assert (found.state, found.taken) == (WorkloadState.DELETING, "")
+    with pytest.raises(Conflict, match="of an earlier Workspace is not collected yet"):
+        port.apply_workload(after, replace=False)
+    port.delete_workload(read(port).workspace)
+    assert len(store.list(STATEFUL_SET).items) == 1, "not ours to delete"
+    store.delete(STATEFUL_SET, "phi", "default")
+    assert port.compare(after).state is WorkloadState.DELETING, "its Services are left"
+    for name in ("phi", "phi-headless"):
+        store.delete(SERVICE, name, "default")
+    assert port.compare(after).state is WorkloadState.MISSING
+
+
+def test_a_job_says_what_it_was_made_for(
+    port: KubeWorkspaceStore, store: ObjectStore, apply: Apply
+) -> None:
+    apply(tuning=TUNING)
+    workload = workload_of(read(port))
+    port.apply_workload(workload, replace=False)
+    newer = replace(workload, generation=2)
+    assert port.compare(newer).state is WorkloadState.SAME, "a generation alone is no reason"
+    otherwise = replace(workload, arguments=(*workload.arguments, "--new-default"))
+    found = port.compare(otherwise)
+    assert (found.state, found.must_replace) == (WorkloadState.DIFFERENT, True)
+    assert not found.outdated, "only another kaito would write it so"
+    assert port.compare(replace(otherwise, generation=2)).older_spec
+    settings = {"training_config": {"LoraConfig": {"r": 16}}}
+    assert port.compare(replace(workload, training_config=settings)).older_config
 
 
 @pytest.mark.parametrize("kind", [SERVICE, STATEFUL_SET])

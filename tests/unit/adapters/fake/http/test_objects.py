@@ -106,6 +106,14 @@ def test_requests_that_make_no_sense(client: Client, method: str, path: str, cod
     client.refused(code, method, path, None if method == "GET" else config_map("one"))
 
 
+@pytest.mark.parametrize(
+    "body", [{"metadata": []}, {"metadata": {"name": "a"}, "data": "x"}, {"kind": "Pod"}, [], 1]
+)
+def test_bodies_that_make_no_sense(client: Client, body: Any) -> None:
+    client.refused(400, "POST", CONFIG_MAPS, body)
+    client.refused(400, "POST", CONFIG_MAPS, b'{"metadata": ')
+
+
 def test_namespace_of_the_url_counts(client: Client) -> None:
     body = config_map("one")
     body["metadata"]["namespace"] = "other"
@@ -261,6 +269,8 @@ def test_reviews_and_tokens() -> None:
     path = "/api/v1/namespaces/default/serviceaccounts/any/token"
     token = client.json("POST", path, {"spec": {"expirationSeconds": 60}}, headers=headers)
     assert token["status"]["token"] == "secret"
+    empty = {"spec": {"audiences": None, "expirationSeconds": None}}  # kubectl 1.32 sends it so
+    assert client.json("POST", path, empty, headers=headers)["spec"]["expirationSeconds"] == 3600
     assert token["status"]["expirationTimestamp"] == "2027-01-15T08:01:00Z"
 
 
