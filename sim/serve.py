@@ -19,7 +19,6 @@ from sim.wall_clock import WallClockDriver
 from sim.world import World
 
 LOOPBACK: Final = "127.0.0.1"
-DEFAULT_SPEED: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +26,7 @@ class ServeSettings:
     """How to serve. `speed` divides the world's latencies and the scenario's times."""
 
     kubeconfig: Path
-    speed: float = DEFAULT_SPEED
+    speed: float
     host: str = LOOPBACK
     port: int = 0
     operator: bool = True

@@ -22,7 +22,7 @@ from tests.contract.kube_api_world import World
 
 HISTORY = 50
 START_S = 1_800_000_000.0
-PAUSE_S = 0.005
+PAUSE_S = 0.03
 _STEPS = 20
 _LIMIT_S = 30.0
 

@@ -38,6 +38,16 @@ def test_of_two_times_the_earlier_counts() -> None:
     assert take_all(queue, 100) == ["a"]
 
 
+def test_a_time_that_no_longer_counts_wakes_nobody() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", 30)
+    queue.add("a", 10)
+    assert queue.take(10) == "a"
+    queue.done("a", 10, again_after_s=40)
+    assert queue.take(30) is None, "30 was for a round that has been"
+    assert queue.take(50) == "a"
+
+
 def test_keys_that_are_due_together_come_in_the_order_of_their_coming() -> None:
     queue: WorkQueue[str] = WorkQueue()
     for key in "cab":

@@ -125,7 +125,9 @@ class Objects:
         is_status = target.subresource == "status"
         fitting = self.checked(kind, sent, query, status=is_status)
         with self.dry_run(query, "UpdateOptions") as dry:
-            old = self.live(target)
+            old: KubeObject | None = None
+            with suppress(ObjectNotFound):  # the store says what is wrong with one that is gone
+                old = self.live(target)
             if is_status:
                 stored = self.store.replace_status(resource, fitting)
             else:

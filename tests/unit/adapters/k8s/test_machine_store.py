@@ -8,7 +8,7 @@ import pytest
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.k8s.machine_store import KubeMachineStore
 from kaito.adapters.k8s.node_claims import to_node_claim
-from kaito.adapters.kube_api import EVENT, NODE, NODE_CLAIM, KubeObject
+from kaito.adapters.kube_api import EVENT, NODE, NODE_CLAIM, KubeObject, Resource
 from kaito.domain import labels
 from kaito.domain.errors import Conflict, NotFound
 from kaito.domain.machine import Attempt, Machine
@@ -96,6 +96,29 @@ def test_of_two_writers_one_wins(port: KubeMachineStore, found: Machine) -> None
         port.write_machine(found, record(found, replace(ORDERED, instance_type="Other")))
 
 
+class BusyStore(ObjectStore):
+    """Somebody else writes to an object right after its status was written."""
+
+    def replace_status(self, resource: Resource, body: KubeObject) -> KubeObject:
+        written = super().replace_status(resource, body)
+        patch = {"metadata": {"annotations": {"somebody": "else"}}}
+        self.patch(resource, body["metadata"]["name"], None, patch)
+        return written
+
+
+def test_nobody_may_write_between_the_status_and_the_attempt(clock: Clock) -> None:
+    store = BusyStore(now_s=clock.now_s, new_uid=lambda: "uid")
+    port = KubeMachineStore(store, clock, live=store)
+    store.create(NODE_CLAIM, to_node_claim(machine_spec()))
+    found = port.read_machine(machine_spec().name)
+    assert found is not None
+    with pytest.raises(Conflict):
+        port.write_machine(found, record(found, ORDERED))
+    now = port.read_machine(machine_spec().name)
+    assert now is not None
+    assert now.attempt == Attempt()
+
+
 def test_a_record_that_is_gone_or_made_again(
     port: KubeMachineStore, store: ObjectStore, found: Machine
 ) -> None:
@@ -104,7 +127,7 @@ def test_a_record_that_is_gone_or_made_again(
         store.delete(NODE_CLAIM, found.claim_name)
 
     remove()
-    with pytest.raises(NotFound):
+    with pytest.raises(Conflict, match="UID in precondition"):
         port.write_machine(found, record(found))
     store.create(NODE_CLAIM, to_node_claim(machine_spec()))
     with pytest.raises(Conflict):

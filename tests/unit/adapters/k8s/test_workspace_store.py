@@ -140,7 +140,7 @@ def test_writes_to_a_workspace_that_is_gone(
     apply()
     view = read(port)
     store.delete(WORKSPACE, "phi", "default")
-    with pytest.raises(NotFound):
+    with pytest.raises(Conflict, match="UID in precondition"):
         port.write_status(view, view.status)
     with pytest.raises(NotFound):
         port.add_finalizer(view)
