@@ -230,7 +230,8 @@ def _act_workspace_step(
 ) -> WorkspaceView:
     match step:
         case Note():
-            store.note(view, step)
+            with suppress(Rejected):  # events are best effort; the status says it too
+                store.note(view, step)
         case AddFinalizer():
             return store.add_finalizer(view)
         case RemoveFinalizer():
@@ -273,7 +274,8 @@ def act_machine(
 def _act_machine_step(ports: Ports, machine: Machine, step: MachineStep) -> Machine:
     match step:
         case Note():
-            ports.machines.note_machine(machine, step)
+            with suppress(Rejected):
+                ports.machines.note_machine(machine, step)
         case WriteMachine():
             return ports.machines.write_machine(machine, step)
         case Launch(order=order):

@@ -93,6 +93,8 @@ def size(
     if nodes != asked and "count" in workspace.resource.model_fields_set:
         text = f"resource.count is {asked}, but {model.name} is served by {nodes}: the fit decides"
         warnings += (SizingWarning(reason="CountIgnored", message=text),)
+    if fit.engine.name is EngineName.VLLM:
+        warnings += _ignored_strengths(workspace)
     return Sizing(
         model=model,
         instance_type=instance_type,
@@ -185,6 +187,16 @@ def tuning_method(text: str) -> TuningMethod:
     except ValueError:
         problem = Problem(field="tuning.method", message=f"must be lora or qlora, got {text!r}")
         raise InvalidInput([problem]) from None
+
+
+def _ignored_strengths(workspace: Workspace) -> tuple[SizingWarning, ...]:
+    """vLLM serves an adapter as a model of its own, always in full."""
+    adapters = workspace.inference.adapters if workspace.inference else ()
+    weakened = [one.source.name for one in adapters if float(one.strength) < 1.0]
+    if not weakened:
+        return ()
+    text = f"vLLM serves adapters in full: strength is not applied to {', '.join(weakened)}"
+    return (SizingWarning(reason="StrengthIgnored", message=text),)
 
 
 def _old_gpu(choice: EngineChoice) -> tuple[SizingWarning, ...]:

@@ -186,3 +186,19 @@ def test_a_context_that_is_no_number_of_tokens(value: object) -> None:
     (problem,) = caught.value.problems
     assert problem.field == "vllm.max-model-len"
     assert problem.message == f"must be a whole number of tokens, got {value!r}"
+
+
+def test_a_strength_that_vllm_cannot_apply_is_told() -> None:
+    source = {"name": "tone", "image": "registry.test/tone:1"}
+    found = sized(
+        inference={
+            "preset": {"name": MINI},
+            "adapters": [
+                {"source": source, "strength": "0.5"},
+                {"source": {**source, "name": "facts"}, "strength": "1.0"},
+            ],
+        }
+    )
+    (warning,) = found.warnings
+    assert warning.reason == "StrengthIgnored"
+    assert warning.message.endswith("not applied to tone")

@@ -1,7 +1,7 @@
 """The verbs on stored objects, apart from watching and patching."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
