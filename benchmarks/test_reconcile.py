@@ -19,7 +19,7 @@ from tests.simulation.checked_run import SCENARIOS, run_checked
 BARE_EVENTS = 20_000
 REPEATS = 5
 # Generous: several times what they are today.
-RUN_LIMIT_EVENTS = 100_000  # a whole run takes less than so many bare events of SimPy
+RUN_LIMIT_EVENTS = 200_000  # a whole run takes less than so many bare events of SimPy
 ROUND_LIMIT_EVENTS = 2_000
 CHECKS_LIMIT = 3.0
 

@@ -75,7 +75,7 @@ FAULTS = st.one_of(
     st.just(Crash()),
     st.builds(Abandon, TARGETS),
     st.builds(Lag, st.sampled_from([0.0, 1.0, 10.0, 60.0, 100.0])),
-    st.builds(CloudLag, st.sampled_from([0.0, 5.0, 60.0])),
+    st.builds(CloudLag, st.sampled_from([0.0, 5.0, 60.0, 400.0])),
     st.builds(
         Lose, st.sampled_from(["request", "answer"]), st.sampled_from(["kubernetes", "cloud"])
     ),
@@ -140,6 +140,14 @@ def test_a_release_that_is_cut_short_leaves_no_machine(calls: int) -> None:
     assert play.workspace() is None or play.workspace_is_deleting()
     assert play.live() == [] or play.workspace() is not None, "it is gone and its machine is not"
     play.play([])
+
+
+@pytest.mark.parametrize("calls", range(3, 8))
+def test_giving_up_that_is_cut_short_waits_for_the_machine(calls: int) -> None:
+    """The next attempt is recorded, the last one is not given back yet."""
+    play = Interleaving(manifest(count=1), nodes=1)
+    overdue = (CloudLag(1000.0), Advance(310.0), Step(MACHINE, calls), Crash(), CloudLag(0.0))
+    play.play([*ORDERED, *overdue, Advance(60.0), Run(MACHINE), Run(MACHINE)])
 
 
 @pytest.mark.parametrize("calls", range(1, 4))

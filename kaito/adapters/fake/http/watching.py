@@ -15,6 +15,7 @@ from kaito.adapters.fake.watch_log import LogWatch
 from kaito.adapters.kube_api import EventType, Gone, KubeApiError, KubeObject
 
 BOOKMARK_EVERY_S: Final = 60.0
+POLL_EVERY_S: Final = 10.0  # also when nothing that it shows has changed: else it would fall behind
 TIMEOUT_S: Final = 1800.0  # of a watch that names none, as the real server's least
 
 
@@ -101,7 +102,7 @@ class WatchStream:
                 if self._options.bookmarks and loop.time() >= bookmark_s:
                     bookmark_s = loop.time() + BOOKMARK_EVERY_S
                     yield self._bookmark()
-                due_s = min(end_s, bookmark_s if self._options.bookmarks else end_s)
+                due_s = min(end_s, loop.time() + POLL_EVERY_S)
                 await self._wait(due_s - loop.time())
             if self._options.bookmarks:
                 yield self._bookmark()
