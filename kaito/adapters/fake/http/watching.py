@@ -75,6 +75,7 @@ class WatchStream:
         self._closing = closing
         self._woken = closing.listen()
         self._headed = False
+        self._told = options.resource_version
         self._watch: LogWatch = store.watch(
             kind.resource,
             namespace,
@@ -92,6 +93,7 @@ class WatchStream:
         try:
             while not self._closing.is_set() and loop.time() < end_s:
                 self._woken.clear()
+                self._told = self._store.resource_version  # what a bookmark may promise
                 try:
                     events = self._watch.poll()
                 except Gone as error:
@@ -104,7 +106,7 @@ class WatchStream:
                     yield self._bookmark()
                 due_s = min(end_s, loop.time() + POLL_EVERY_S)
                 await self._wait(due_s - loop.time())
-            if self._options.bookmarks:
+            if self._options.bookmarks and self._told not in {"", "0"}:
                 yield self._bookmark()
         finally:
             self._watch.close()
@@ -135,7 +137,7 @@ class WatchStream:
         bookmark = {
             "kind": resource.kind,
             "apiVersion": resource.api_version,
-            "metadata": {"resourceVersion": self._store.resource_version},
+            "metadata": {"resourceVersion": self._told},
         }
         return encoded({"type": EventType.BOOKMARK.value, "object": bookmark})
 

@@ -1,10 +1,16 @@
 """Reading and writing objects over HTTP, where the protocol says more than `KubeApi` does."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from starlette.datastructures import QueryParams
 
+from kaito.adapters.fake.http.kinds import Kinds
+from kaito.adapters.fake.http.options import watch_options
+from kaito.adapters.fake.http.watching import Closing, WatchStream
+from kaito.adapters.kube_api import CONFIG_MAP
 from tests.unit.adapters.fake.http.conftest import (
     CONFIG_MAPS,
     MERGE,
@@ -291,3 +297,38 @@ def test_watch_that_is_refused(client: Client) -> None:
     assert "sendInitialEvents is forbidden for watch" in found["message"]
     client.refused(504, "GET", f"{CONFIG_MAPS}?watch=true&resourceVersion=99999")
     client.refused(400, "GET", f"{CONFIG_MAPS}?watch=true&resourceVersion=x")
+
+
+def test_bookmark_promises_no_more_than_was_told(client: Client) -> None:
+    """A write between the last event and the bookmark comes after the bookmark's version."""
+    closing = Closing()
+    kinds = Kinds.of(client.store.resources, ())
+    version = client.json("POST", CONFIG_MAPS, config_map("one"))["metadata"]["resourceVersion"]
+    query = QueryParams(f"resourceVersion={version}&allowWatchBookmarks=true")
+
+    async def play() -> list[Any]:
+        stream = WatchStream(
+            client.store,
+            kinds.stored(CONFIG_MAP),
+            "default",
+            watch_options(query),
+            view="",
+            now_s=lambda: client.now_s,
+            shown=lambda _kind, obj: obj,
+            closing=closing,
+        )
+        lines = stream.lines()
+        client.store.create(CONFIG_MAP, _in_default("two"))
+        told = [json.loads(await anext(lines))]
+        client.store.create(CONFIG_MAP, _in_default("three"))
+        closing.set()
+        return told + [json.loads(line) async for line in lines]
+
+    added, bookmark = asyncio.run(play())
+    assert (added["type"], bookmark["type"]) == ("ADDED", "BOOKMARK")
+    versions = [one["object"]["metadata"]["resourceVersion"] for one in (added, bookmark)]
+    assert versions[0] == versions[1]
+
+
+def _in_default(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "default"}}
