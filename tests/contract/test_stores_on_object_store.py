@@ -10,11 +10,13 @@ from kaito.adapters.fake.garbage_collector import GarbageCollector
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.k8s.machine_store import KubeMachineStore
 from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
-from kaito.adapters.kube_api import NAMESPACE, WORKSPACE
+from kaito.adapters.kube_api import NAMESPACE, STATEFUL_SET, WORKSPACE
+from kaito.domain.cluster_view import WorkloadState
+from kaito.domain.errors import Conflict
 from tests.contract.kube_api_world import World
 from tests.contract.machine_store_contract import MachineStoreContract
 from tests.contract.store_world import StoreWorld
-from tests.contract.workspace_store_contract import WorkspaceStoreContract
+from tests.contract.workspace_store_contract import PARTS, WorkspaceStoreContract
 
 START_S = 1_800_000_000.0
 _STEPS = 20
@@ -63,7 +65,23 @@ def world() -> StoreWorld:
 
 
 class TestWorkspaceStore(WorkspaceStoreContract):
-    """All of it."""
+    """All of it, and what a real collector of Kubernetes 1.20 does in its own time."""
+
+    def test_what_an_earlier_workspace_left_behind(self, world: StoreWorld) -> None:
+        """It is nobody's who could mind: wait until it is collected."""
+        before = world.workspace()
+        world.workspaces.apply_workload(world.workload(before), replace=False)
+        held = {"metadata": {"finalizers": ["example.com/held"]}}
+        world.patch(STATEFUL_SET, "phi", held)
+        workload = world.workload(world.again())
+        with pytest.raises(Conflict):
+            world.workspaces.apply_workload(workload, replace=False)
+        assert world.workspaces.compare(workload).taken == ""
+        world.patch(STATEFUL_SET, "phi", {"metadata": {"finalizers": None}})
+        for kind, name in PARTS:
+            assert world.kube.collected(kind, name)
+        world.workspaces.apply_workload(workload, replace=False)
+        assert world.workspaces.compare(workload).state is WorkloadState.SAME
 
 
 class TestMachineStore(MachineStoreContract):

@@ -343,22 +343,6 @@ class ApplyContract:
         assert world.workspaces.compare(changed).state is WorkloadState.SAME
         assert world.kube.get(JOB, "phi")["metadata"]["uid"] != first
 
-    def test_what_an_earlier_workspace_left_behind(self, world: StoreWorld) -> None:
-        """It is nobody's who could mind: wait until it is collected."""
-        before = world.workspace()
-        world.workspaces.apply_workload(world.workload(before), replace=False)
-        held = {"metadata": {"finalizers": ["example.com/held"]}}
-        world.patch(STATEFUL_SET, "phi", held)
-        workload = world.workload(world.again())
-        with pytest.raises(Conflict):
-            world.workspaces.apply_workload(workload, replace=False)
-        assert world.workspaces.compare(workload).taken == ""
-        world.patch(STATEFUL_SET, "phi", {"metadata": {"finalizers": None}})
-        for kind, name in PARTS:
-            assert world.kube.collected(kind, name)
-        world.workspaces.apply_workload(workload, replace=False)
-        assert world.workspaces.compare(workload).state is WorkloadState.SAME
-
 
 class DeleteWorkloadContract:
     def test_none_is_success(self, world: StoreWorld) -> None:
