@@ -13,7 +13,7 @@ from kaito.domain.catalogue import Catalogue
 from kaito.domain.cluster_view import ConfigView, WorkloadView, WorkspaceView
 from kaito.domain.decision import Refusal, Wanted, decide
 from kaito.domain.errors import PortError, Rejected, Unavailable
-from kaito.domain.machine import Machine
+from kaito.domain.machine import Machine, Owner
 from kaito.domain.machine_plan import (
     MachineLimits,
     MachineView,
@@ -23,6 +23,8 @@ from kaito.domain.machine_plan import (
 )
 from kaito.domain.plan import (
     AddFinalizer,
+    AdoptMachine,
+    AdoptWorkload,
     ApplyWorkload,
     CreateMachine,
     DeleteMachine,
@@ -152,25 +154,37 @@ def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
         seen_s = ports.clock.now_s()
         clouds = ports.cloud.list_machines()
         yield
+        claim_names = ports.machines.claim_names()
+        yield
         machines = ports.machines.list_machines()
         yield
-        for step in orphans(clouds, machines, now_s=seen_s):
+        for step in orphans(clouds, claim_names, now_s=seen_s):
             with suppress(PortError):  # one that stays must not keep the others
                 ports.cloud.terminate(step.cloud_name)
             yield
         for machine in machines:
-            owner = machine.spec.owner
             if machine.deleting:
                 continue
             with suppress(PortError):
-                exists = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
-                yield
-                if not exists:
+                known = yield from _owner_is_known(ports, machine.spec.owner)
+                if not known:
                     ports.machines.delete_record(machine.claim_name, machine.uid)
             yield
     except PortError:
         return Outcome(every_s)  # the next round is soon enough
     return Outcome(every_s)
+
+
+def _owner_is_known(ports: Ports, owner: Owner) -> Generator[None, None, bool]:
+    """Whether the Workspace exists. The cache may be believed where it says yes, which spares a
+    request for every machine; a no is made sure of."""
+    cached = ports.workspaces.read_workspace(owner.namespace, owner.name)
+    yield
+    if cached is not None and cached.workspace.uid == owner.uid:
+        return True
+    exists = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
+    yield
+    return exists
 
 
 def _observe_and_plan(ports: Ports, view: WorkspaceView) -> Generator[None, None, WorkspacePlan]:
@@ -218,7 +232,7 @@ def act_workspace(
             view = _act_workspace_step(ports.workspaces, view, step)
         except Rejected as error:
             yield
-            if isinstance(step, CreateMachine | ApplyWorkload):
+            if isinstance(step, CreateMachine | AdoptMachine | ApplyWorkload | AdoptWorkload):
                 told = write_rejected(view, error, now_s=ports.clock.now_s())
                 yield from act_workspace(ports, view, told)
             raise
@@ -240,10 +254,14 @@ def _act_workspace_step(
             return store.write_status(view, status)
         case CreateMachine(spec=spec):
             store.create_machine(spec)
+        case AdoptMachine(machine=machine):
+            store.adopt_machine(machine)
         case DeleteMachine(claim_name=claim_name, uid=uid):
             store.delete_machine(claim_name, uid)
         case ApplyWorkload(workload=workload, replace=replace):
             store.apply_workload(workload, replace=replace)
+        case AdoptWorkload(workload=workload):
+            store.adopt_workload(workload)
         case DeleteWorkload():
             store.delete_workload(view.workspace)
         case _:

@@ -1,6 +1,7 @@
 """The real clock, which only composition roots hand out."""
 
 import time
+from collections.abc import Callable
 
 
 class SystemClock:
@@ -14,3 +15,9 @@ class SystemClock:
 def monotonic_s() -> float:
     """Seconds of a clock that never steps back, for measuring how long something took."""
     return time.perf_counter()
+
+
+def running_clock() -> Callable[[], float]:
+    """A clock that tells seconds since the epoch and never steps back."""
+    began_s, started_s = time.time(), monotonic_s()
+    return lambda: began_s + (monotonic_s() - started_s)

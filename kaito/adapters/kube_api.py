@@ -112,6 +112,13 @@ CONTROLLER_REVISION = Resource(
     status_subresource=False,
 )
 JOB = Resource(group="batch", version="v1", kind="Job", plural="jobs")
+LEASE = Resource(
+    group="coordination.k8s.io",
+    version="v1",
+    kind="Lease",
+    plural="leases",
+    status_subresource=False,
+)
 NODE_CLAIM = Resource(
     group="karpenter.sh", version="v1", kind="NodeClaim", plural="nodeclaims", namespaced=False
 )

@@ -20,6 +20,7 @@ Key: TypeAlias = tuple[str, str]
 """Namespace (empty for a cluster-scoped object) and name."""
 Handler: TypeAlias = Callable[[KubeObject | None, KubeObject | None], None]
 Value = TypeVar("Value", bound=Hashable)
+_KEPT_DELETIONS: Final = 4096  # far more than happen while one's own write is answered
 _NO_KEYS: Final[Set[Key]] = frozenset()
 
 
@@ -30,10 +31,12 @@ def key_of(obj: KubeObject) -> Key:
 class ObjectCache:
     """Every object of one resource as of the last `refresh` or `put`, which alone change it.
 
-    Lags the API by what has not been polled. A watch that is Gone is made good by a list: the
-    differences are handled as if they had been watched. `wake` is called when a refresh is due.
-    `guard` is held while objects change and handlers run, and not during calls to the API: a lock,
-    if other threads read.
+    Lags the API by what has not been polled. No object goes back to an older version: one's own
+    write may be known before the events that precede it, and a list may come from a replica that
+    lags. (A resourceVersion is a number that grows, KEP-5504.) A watch that is Gone is made good by
+    a list: the differences are handled as if they had been watched. `wake` is called when a refresh
+    is due. `guard` is held while objects change and handlers run, and not during calls to the API:
+    a lock, if other threads read. `namespace`: only the objects in it.
     """
 
     def __init__(
@@ -42,12 +45,15 @@ class ObjectCache:
         resource: Resource,
         wake: Callable[[], None],
         guard: AbstractContextManager[object] | None = None,
+        namespace: str | None = None,
     ) -> None:
         self._api = api
         self._resource = resource
+        self._namespace = namespace
         self._wake = wake
         self._guard = guard or nullcontext()
         self._objects: dict[Key, KubeObject] = {}
+        self._deleted_at: dict[Key, int] = {}  # the version of each of the latest deletions
         self._handlers: list[Handler] = []
         self._subscription: Subscription | None = None
 
@@ -96,32 +102,55 @@ class ObjectCache:
         return len(self._objects)
 
     def _relist(self, changed: dict[Key, None]) -> None:
-        page = self._api.list(self._resource)
+        page = self._api.list(self._resource, self._namespace)
         listed = {key_of(obj): obj for obj in page.items}
         with self._guard:
             for key in [key for key in self._objects if key not in listed]:
-                self._apply(key, None, changed)
+                self._remove(key, _number(page.resource_version), changed)
             for key, obj in listed.items():
                 self._apply(key, obj, changed)
         self._subscription = self._api.watch(
-            self._resource, resource_version=page.resource_version, wake=self._wake
+            self._resource,
+            self._namespace,
+            resource_version=page.resource_version,
+            wake=self._wake,
         )
 
     def _apply_events(self, events: Iterable[WatchEvent], changed: dict[Key, None]) -> None:
         for event in events:
-            if event.type is EventType.BOOKMARK:
-                continue
-            gone = event.type is EventType.DELETED
-            self._apply(key_of(event.object), None if gone else event.object, changed)
+            if event.type is EventType.DELETED:
+                self._remove(key_of(event.object), _version(event.object), changed)
+            elif event.type is not EventType.BOOKMARK:
+                self._apply(key_of(event.object), event.object, changed)
 
-    def _apply(self, key: Key, after: KubeObject | None, changed: dict[Key, None]) -> None:
-        before = self._objects.get(key)
-        if before is after or (before is not None and after is not None and _same(before, after)):
+    def _apply(self, key: Key, after: KubeObject, changed: dict[Key, None]) -> None:
+        before, version = self._objects.get(key), _version(after)
+        if before is not None and (_same(before, after) or version < _version(before)):
             return
-        if after is None:
-            del self._objects[key]
-        else:
-            self._objects[key] = after
+        if before is None and version <= self._deleted_at.get(key, -1):
+            return
+        self._objects[key] = after
+        self._tell(key, before, after, changed)
+
+    def _remove(self, key: Key, version: int, changed: dict[Key, None]) -> None:
+        """Take out what was deleted at `version`; one made again since stays."""
+        before = self._objects.get(key)
+        if before is None or version < _version(before):
+            return
+        del self._objects[key]
+        self._deleted_at.pop(key, None)  # the newest are the last
+        self._deleted_at[key] = version
+        if len(self._deleted_at) > _KEPT_DELETIONS:
+            del self._deleted_at[next(iter(self._deleted_at))]
+        self._tell(key, before, None, changed)
+
+    def _tell(
+        self,
+        key: Key,
+        before: KubeObject | None,
+        after: KubeObject | None,
+        changed: dict[Key, None],
+    ) -> None:
         changed[key] = None
         for handler in self._handlers:
             handler(before, after)
@@ -165,3 +194,12 @@ def _same(before: KubeObject, after: KubeObject) -> bool:
     """Whether both are one version of one object."""
     old, new = before["metadata"], after["metadata"]
     return bool(old["resourceVersion"] == new["resourceVersion"] and old["uid"] == new["uid"])
+
+
+def _version(obj: KubeObject) -> int:
+    return _number(obj["metadata"]["resourceVersion"])
+
+
+def _number(version: str) -> int:
+    """Of a server that does not count, every version is as new as any other."""
+    return int(version) if version.isdecimal() else 0

@@ -6,6 +6,7 @@ pkg/utils/consts/consts.go); the others are ours and are marked so.
 
 from typing import Final
 
+PREFIX: Final = "kaito.sh/"
 WORKSPACE: Final = "kaito.sh/workspace"
 WORKSPACE_NAMESPACE: Final = "kaito.sh/workspacenamespace"
 WORKSPACE_UID: Final = "kaito.sh/workspace-uid"  # ours: a machine belongs to one Workspace by UID

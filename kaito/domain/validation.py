@@ -177,8 +177,12 @@ def _resource(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _placeholders(workspace: Workspace) -> Iterator[Problem]:
-    """Texts that a copied example wants filled in, wherever they stand."""
+    """Texts that a copied example wants filled in, wherever they stand. What other programs
+    annotate is theirs: `kubectl apply` keeps a copy of the manifest there."""
     manifest = workspace.model_dump(by_alias=True, exclude_unset=True)
+    annotations = manifest.get("metadata", {}).get("annotations", {})
+    for key in [key for key in annotations if not key.startswith(labels.PREFIX)]:
+        del annotations[key]
     for path, text in _texts(manifest, ""):
         left = names.placeholders(text)
         if left:

@@ -25,19 +25,26 @@ _START_LIMIT_S = 120.0
 _STOP_GRACE_S = 2.0  # with open watches, an API server takes a minute to end by itself
 _ADMIN = "admin"
 _CONTROLLERS = "controllers"
+_SCHEDULER = "scheduler"
 _USERS: Mapping[str, tuple[str, str]] = {
     _ADMIN: ("kaito-test-admin", "system:masters"),
     _CONTROLLERS: ("system:kube-controller-manager", ""),
+    _SCHEDULER: ("system:kube-scheduler", ""),
 }
+# What a cluster does for workloads and nodes, beyond the least that most tests need.
+LEAST_CONTROLLERS = "garbagecollector,namespace,serviceaccount,serviceaccount-token"
+ALL_CONTROLLERS = f"{LEAST_CONTROLLERS},statefulset,job,endpoint,nodelifecycle,podgc"
 
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """The programs of a control plane; without a controller manager nothing is collected."""
+    """The programs of a control plane; without a controller manager nothing is collected, and
+    without a scheduler no pod finds a node."""
 
     api_server: Path
     etcd: Path
     controller_manager: Path | None
+    scheduler: Path | None = None
 
     @property
     def version(self) -> str:
@@ -57,20 +64,32 @@ def find_binaries(environ: Mapping[str, str] = os.environ) -> Binaries | None:
     )
     for folder in folders:
         api_server, manager = folder / "kube-apiserver", folder / "kube-controller-manager"
+        scheduler = folder / "kube-scheduler"
         etcd = shutil.which("etcd", path=f"{folder}{os.pathsep}{environ.get('PATH', '')}")
         if etcd and os.access(api_server, os.X_OK):
-            return Binaries(api_server, Path(etcd), manager if manager.is_file() else None)
+            return Binaries(
+                api_server,
+                Path(etcd),
+                manager if manager.is_file() else None,
+                scheduler if scheduler.is_file() else None,
+            )
     return None
 
 
 @dataclass(kw_only=True)
 class ControlPlane:
-    """One API server with everything it needs, all state in `directory`."""
+    """One API server with everything it needs, all state in `directory`.
+
+    `audited`: every request is written to `audit_log`. `has_nodes`: pods are to run, on Nodes that
+    somebody plays, so that a taint on one that is not ready means something.
+    """
 
     binaries: Binaries
     directory: Path
-    controllers: str = "garbagecollector,namespace,serviceaccount,serviceaccount-token"
+    controllers: str = LEAST_CONTROLLERS
     api_server_flags: Sequence[str] = ()
+    audited: bool = False
+    has_nodes: bool = False
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -104,6 +123,31 @@ class ControlPlane:
         self._write_kubeconfig(self.kubeconfig, _ADMIN)
         self._launch("etcd", self.binaries.etcd, *self._etcd_flags())
         self._start_api_server()
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON object (audit.k8s.io/v1 Event) a line, if `audited`."""
+        return self.directory / "audit.jsonl"
+
+    @property
+    def runs_workloads(self) -> bool:
+        """Whether there is somebody to make pods and to place them."""
+        return bool(self.binaries.controller_manager and self.binaries.scheduler)
+
+    def start_scheduler(self) -> None:
+        """Start the scheduler, if there is one."""
+        if self.binaries.scheduler is None:
+            return
+        kubeconfig = self._pki / "scheduler.kubeconfig"
+        self._write_kubeconfig(kubeconfig, _SCHEDULER)
+        self._launch(
+            "kube-scheduler",
+            self.binaries.scheduler,
+            f"--kubeconfig={kubeconfig}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            *(["--port=0"] if self.minor_version < 24 else []),
+        )
 
     def start_controllers(self) -> None:
         """Start the controller manager, if there is one. It collects the kinds that exist by then
@@ -195,8 +239,7 @@ class ControlPlane:
         ]
 
     def _api_server_flags(self) -> list[str]:
-        # No node is ever ready here: a taint would only stand in the way of what is tested.
-        unwanted = ["TaintNodesByCondition"]
+        unwanted = [] if self.has_nodes else ["TaintNodesByCondition"]
         if self.binaries.controller_manager is None:
             unwanted.append("ServiceAccount")  # nobody makes the accounts that it asks for
         return [
@@ -216,9 +259,18 @@ class ControlPlane:
             f"--service-account-key-file={self._pki / 'accounts.pub'}",
             f"--service-account-signing-key-file={self._pki / 'accounts.key'}",
             "--service-cluster-ip-range=10.0.0.0/24",
-            f"--disable-admission-plugins={','.join(unwanted)}",
+            *([f"--disable-admission-plugins={','.join(unwanted)}"] if unwanted else []),
+            *(self._audit_flags() if self.audited else []),
             *self.api_server_flags,
         ]
+
+    def _audit_flags(self) -> list[str]:
+        policy = self.directory / "audit-policy.yaml"
+        rules = [{"level": "Metadata", "omitStages": ["RequestReceived"]}]
+        policy.write_text(
+            json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules})
+        )
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
 
     def _write_kubeconfig(self, path: Path, user: str) -> None:
         authority = str(self._pki / "ca.crt")
@@ -274,15 +326,18 @@ def _up(directory: Path) -> None:
     _down(directory)
     directory.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(directory / "etcd", ignore_errors=True)
-    plane = ControlPlane(binaries=binaries, directory=directory, controllers="*,-nodelifecycle")
+    plane = ControlPlane(
+        binaries=binaries, directory=directory, controllers="*", audited=True, has_nodes=True
+    )
     plane.start()
     crds = Path(__file__).parents[2] / "deploy" / "crds"
-    kubectl = shutil.which("kubectl")
+    kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if kubectl:
         subprocess.run(
             [kubectl, f"--kubeconfig={plane.kubeconfig}", "apply", "-f", crds], check=True
         )
     plane.start_controllers()
+    plane.start_scheduler()
     (directory / "pids.json").write_text(json.dumps(plane.process_ids))
     sys.stdout.write(f"Kubernetes {binaries.version} at {plane.url}\n")
     sys.stdout.write(f"export KUBECONFIG={plane.kubeconfig}\n")

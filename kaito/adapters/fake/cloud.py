@@ -1,6 +1,7 @@
 """A cloud that sells GPU machines, each with its Node: stands in for AKS agent pools."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,13 +9,24 @@ from kaito.adapters.fake.container_phases import Recorder
 from kaito.adapters.fake.latencies import Latencies
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.fake.timers import Timers
-from kaito.adapters.kube_api import NODE, AlreadyExists, KubeApi, ObjectNotFound
+from kaito.adapters.kube_api import (
+    NODE,
+    AlreadyExists,
+    KubeApi,
+    KubeObject,
+    ObjectConflict,
+    ObjectNotFound,
+    ServerUnavailable,
+    annotations_of,
+    labels_of,
+    name_of,
+)
 from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.errors import PortError, Rejected
 from kaito.domain.gpu import InstanceType
-from kaito.domain.machine import CloudMachine, CloudState, MachineOrder
-from kaito.domain.timestamps import to_rfc3339
+from kaito.domain.machine import CloudMachine, CloudState, MachineOrder, Owner
+from kaito.domain.timestamps import from_rfc3339, to_rfc3339
 
 MACHINE_ORDER: Final = "machine order"
 NODE_PROVISION: Final = "node provision"
@@ -25,6 +37,11 @@ ZONES: Final = 3  # as Azure's larger regions have
 # AKS keeps some of a node's memory for itself; the twin takes a round share.
 _ALLOCATABLE_SHARE: Final = 0.9
 _MAX_PODS: Final = "110"
+_RETRY_S: Final = 1.0
+_NODE_PREFIX, _NODE_SUFFIX = "aks-", "-vmss000000"  # of the first VM of an AKS agent pool
+# A Node says which machine it is, for a cloud that was restarted and remembers nothing.
+_CLAIM: Final = "twin.kaito.sh/nodeclaim"
+_ORDERED_AT: Final = "twin.kaito.sh/ordered-at"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,13 +56,14 @@ class MachineLife:
     visible: bool = False
     node_at_s: float | None = None
     ready_at_s: float | None = None
+    registered: bool = False  # its Node was written
     released_at_s: float | None = None
     phase: str = MACHINE_ORDER
     phase_since_s: float = 0.0
 
     @property
     def node_name(self) -> str:
-        return f"aks-{self.order.name}-vmss000000"
+        return f"{_NODE_PREFIX}{self.order.name}{_NODE_SUFFIX}"
 
     @property
     def provider_id(self) -> str:
@@ -93,6 +111,7 @@ class FakeGpuCloud:
         self._live: dict[str, MachineLife] = {}
         self._lives: list[MachineLife] = []
         self._timers: Timers[str] = Timers()
+        self._stale_nodes: dict[str, MachineLife] = {}  # Nodes that are to be written, by name
         self._refusals: list[PortError] = []
 
     @property
@@ -152,12 +171,42 @@ class FakeGpuCloud:
             if life.visible
         ]
 
+    def adopt(self, nodes: Iterable[KubeObject]) -> list[str]:
+        """Take up the machines whose Nodes a cloud before this one left; their Nodes' names.
+
+        Nodes of others are passed over, and so are those of unknown instance types.
+        """
+        adopted = []
+        for node in nodes:
+            life = _life_of(node, self._catalogue)
+            if life is None or life.order.name in self._live:
+                continue
+            life.visible, life.registered, life.state = True, True, CloudState.RUNNING
+            self._live[life.order.name] = life
+            self._lives.append(life)
+            if life.ready_at_s is None:
+                self._enter(life, GPU_DRIVER, "gpu_driver", self._now_s())
+            adopted.append(life.node_name)
+        self._wake()
+        return adopted
+
+    def has_node(self, node_name: str) -> bool:
+        """Whether a machine of this cloud stands behind the Node."""
+        return node_name.removeprefix(_NODE_PREFIX).removesuffix(_NODE_SUFFIX) in self._live
+
     def step(self, now_s: float) -> float | None:
         """Do what is due; the next time something will be."""
         for name in self._timers.pop_due(now_s):
             life = self._live.get(name)
             if life is not None:
                 self._advance(life, now_s)
+        for life in list(self._stale_nodes.values()):
+            try:
+                self._write_node(life, now_s)
+            except (ServerUnavailable, ObjectConflict):
+                due_s = self._timers.next_s()
+                return now_s + _RETRY_S if due_s is None else min(due_s, now_s + _RETRY_S)
+            del self._stale_nodes[life.node_name]
         return self._timers.next_s()
 
     def _advance(self, life: MachineLife, now_s: float) -> None:
@@ -169,15 +218,14 @@ class FakeGpuCloud:
         elif ended == NODE_PROVISION:
             life.state = CloudState.RUNNING
             life.node_at_s = now_s
-            self._create_node(life, now_s)
             self._enter(life, GPU_DRIVER, "gpu_driver", now_s)
         elif ended == GPU_DRIVER:
             life.ready_at_s = now_s
-            self._offer_gpus(life)
         else:
             life.released_at_s = now_s
             del self._live[life.order.name]
-            self._delete_node(life)
+        if life.node_at_s is not None:
+            self._stale_nodes[life.node_name] = life
 
     def _enter(self, life: MachineLife, phase: str, latency: str, now_s: float) -> None:
         life.phase, life.phase_since_s = phase, now_s
@@ -192,25 +240,25 @@ class FakeGpuCloud:
             self._recorder.phase(subject, life.phase, life.phase_since_s, now_s, detail)
             life.phase = ""
 
-    def _create_node(self, life: MachineLife, now_s: float) -> None:
-        try:
-            self._api.create(NODE, _node(life, now_s))
-        except AlreadyExists:
+    def _write_node(self, life: MachineLife, now_s: float) -> None:
+        """Bring the machine's Node up to date. Raises: as `KubeApi`."""
+        if life.released_at_s is not None:
+            with suppress(ObjectNotFound):
+                self._api.delete(NODE, life.node_name)
             return
+        if not life.registered:
+            with suppress(AlreadyExists):
+                self._api.create(NODE, _node(life, now_s))
+            life.registered = True
+        if life.ready_at_s is not None:
+            # Somebody may have deleted the Node object; the machine itself goes on.
+            with suppress(ObjectNotFound):
+                self._offer_gpus(life)
 
     def _offer_gpus(self, life: MachineLife) -> None:
         gpus = {labels.GPU_RESOURCE: str(life.instance_type.gpu_count)}
         patch = {"status": {"capacity": gpus, "allocatable": gpus}}
-        try:
-            self._api.patch(NODE, life.node_name, None, patch, subresource="status")
-        except ObjectNotFound:
-            return  # somebody deleted the Node object; the machine itself goes on
-
-    def _delete_node(self, life: MachineLife) -> None:
-        try:
-            self._api.delete(NODE, life.node_name)
-        except ObjectNotFound:
-            return
+        self._api.patch(NODE, life.node_name, None, patch, subresource="status")
 
 
 def _node(life: MachineLife, now_s: float) -> dict[str, Any]:
@@ -238,7 +286,14 @@ def _node(life: MachineLife, now_s: float) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": life.node_name, "labels": dict(life.order.labels) | own},
+        "metadata": {
+            "name": life.node_name,
+            "labels": dict(life.order.labels) | own,
+            "annotations": {
+                _CLAIM: life.order.claim_name,
+                _ORDERED_AT: to_rfc3339(life.ordered_at_s),
+            },
+        },
         "spec": {
             "providerID": life.provider_id,
             "taints": [
@@ -251,3 +306,40 @@ def _node(life: MachineLife, now_s: float) -> dict[str, Any]:
         },
         "status": {"capacity": capacity, "allocatable": allocatable, "conditions": [ready]},
     }
+
+
+def _life_of(node: KubeObject, catalogue: Catalogue) -> MachineLife | None:
+    """The machine behind a Node that `_node` made; None for any other Node."""
+    found, noted = labels_of(node), annotations_of(node)
+    name, owner_uid = found.get(labels.AZURE_AGENT_POOL), found.get(labels.WORKSPACE_UID)
+    if not name or not owner_uid or _CLAIM not in noted or _ORDERED_AT not in noted:
+        return None
+    try:
+        instance_type = catalogue.instance_type(found.get(labels.INSTANCE_TYPE, ""))
+        ordered_at_s = from_rfc3339(noted[_ORDERED_AT])
+    except (UnknownInstanceType, ValueError):
+        return None
+    owner = Owner(
+        uid=owner_uid,
+        namespace=found.get(labels.WORKSPACE_NAMESPACE, ""),
+        name=found.get(labels.WORKSPACE, ""),
+    )
+    order = MachineOrder(
+        name=name,
+        claim_name=noted[_CLAIM],
+        owner=owner,
+        instance_type=instance_type.name,
+        disk_bytes=0,  # no Node says it, and nothing asks a running machine
+        labels=found,
+    )
+    life = MachineLife(
+        order=order,
+        instance_type=instance_type,
+        zone=found.get(labels.ZONE, ""),
+        ordered_at_s=ordered_at_s,
+        node_at_s=from_rfc3339(node["metadata"]["creationTimestamp"]),
+    )
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    if labels.GPU_RESOURCE in allocatable:
+        life.ready_at_s = life.node_at_s
+    return life if life.node_name == name_of(node) else None

@@ -38,7 +38,19 @@ from kaito.workqueue import WorkQueue
 
 ORPHANS_EVERY_S: Final = 120.0  # as often as KAITO's gpu-provisioner looks for leaked pools
 
-_WATCHED: Final = (WORKSPACE, NODE_CLAIM, NODE, STATEFUL_SET, JOB, POD, SERVICE, CONFIG_MAP)
+_BY_MACHINES: Final = (NODE_CLAIM, NODE)
+_BY_WORKSPACES: Final = (
+    WORKSPACE,
+    NODE_CLAIM,
+    NODE,
+    STATEFUL_SET,
+    JOB,
+    POD,
+    SERVICE,
+    CONFIG_MAP,
+)
+
+_REPEATED: Final = (WORKSPACE, NODE_CLAIM)  # what rounds are about
 
 
 class Key(NamedTuple):
@@ -59,6 +71,7 @@ class Controller:
     """The operator's brain stem: watches, a queue, and one generator per round.
 
     `runs_machines` False: somebody else, such as Karpenter, acts on NodeClaims.
+    `runs_workspaces` False: this one only acts on NodeClaims.
     """
 
     def __init__(
@@ -68,11 +81,14 @@ class Controller:
         wake: Callable[[], None],
         *,
         runs_machines: bool = True,
+        runs_workspaces: bool = True,
     ) -> None:
         self._api = api
         self._ports = ports
         self._wake = wake
         self._runs_machines = runs_machines
+        self._runs_workspaces = runs_workspaces
+        self._watched = _BY_WORKSPACES if runs_workspaces else _BY_MACHINES
         self._queue: WorkQueue[Key] = WorkQueue()
         self._subscriptions: dict[Resource, Subscription] = {}
         self._users_of_config: dict[tuple[str, str], set[str]] = {}
@@ -86,17 +102,18 @@ class Controller:
         Raises: ServerUnavailable (what was not seen yet is seen by a later call).
         """
         now_s = self._ports.clock.now_s()
-        for resource in _WATCHED:
+        for resource in self._watched:
             for obj in self._changes(resource):
                 if resource is WORKSPACE:
                     self._note_config(obj)
                 for key in self._keys(resource, obj):
                     self._queue.add(key, now_s)
         if self._missed:  # a deletion may be among it, which no list shows
-            for resource in (WORKSPACE, NODE_CLAIM):
-                for obj in self._api.list(resource).items:
-                    for key in self._keys(resource, obj):
-                        self._queue.add(key, now_s)
+            for resource in _REPEATED:
+                if resource in self._watched:
+                    for obj in self._api.list(resource).items:
+                        for key in self._keys(resource, obj):
+                            self._queue.add(key, now_s)
             self._missed = False
 
     def take(self, now_s: float) -> tuple[Key, Steps] | None:
@@ -152,6 +169,14 @@ class Controller:
             yield from page.items
 
     def _keys(self, resource: Resource, obj: KubeObject) -> Iterator[Key]:
+        if self._runs_machines and resource is NODE_CLAIM:
+            yield Key(NODE_CLAIM.kind, "", name_of(obj))
+        if self._runs_machines and resource is NODE:
+            yield from _machine_keys(labels_of(obj))
+        if self._runs_workspaces:
+            yield from self._workspace_keys(resource, obj)
+
+    def _workspace_keys(self, resource: Resource, obj: KubeObject) -> Iterator[Key]:
         if resource is WORKSPACE:
             yield Key(WORKSPACE.kind, namespace_of(obj), name_of(obj))
             return
@@ -160,10 +185,6 @@ class Controller:
             for user in sorted(self._users_of_config.get(at, ())):
                 yield Key(WORKSPACE.kind, namespace_of(obj), user)
         found = labels_of(obj)
-        if self._runs_machines and resource is NODE_CLAIM:
-            yield Key(NODE_CLAIM.kind, "", name_of(obj))
-        if self._runs_machines and resource is NODE:
-            yield from _machine_keys(found)
         if labels.WORKSPACE in found and labels.WORKSPACE_NAMESPACE in found:
             yield Key(WORKSPACE.kind, found[labels.WORKSPACE_NAMESPACE], found[labels.WORKSPACE])
         for owner in obj["metadata"].get("ownerReferences") or ():  # even if it lost its labels

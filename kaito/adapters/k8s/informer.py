@@ -44,9 +44,11 @@ class InformerCache:
 
     Every resource is listed once and then watched. What it shows is as of the last `refresh` or
     poll of one of its watches, and what a watch of its hands out is in the cache already: a round
-    that an event causes sees that event. Own writes are seen when their events come. Calls that the
-    cache cannot answer (other resources and versions, selectors in text form, fields, pages, before
-    the first list) and all writes go to `api`. Safe for use by several threads at once.
+    that an event causes sees that event. What a write of its own returned is in it at once, so that
+    the next round does not fail on a version that it made old itself; deletions are seen when their
+    events come. Calls that the cache cannot answer (other resources and versions, selectors in text
+    form, fields, pages, before the first list) and all writes go to `api`. Safe for use by several
+    threads at once.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class InformerCache:
         api: KubeApi,
         resources: Iterable[Resource] = INFORMED,
         *,
+        namespace: str | None = None,
         wake: Callable[[], None] | None = None,
     ) -> None:
-        """`wake` is called when a refresh has something to do."""
+        """`wake` is called when a refresh has something to do. `namespace`: of what is namespaced,
+        only that one's objects are there."""
         self._api = api
-        self._caches = {each: _ResourceCache(api, each, wake) for each in resources}
+        self._caches = {each: _ResourceCache(api, each, namespace, wake) for each in resources}
 
     def refresh(self) -> None:
         """Take over what happened since.
@@ -113,15 +117,15 @@ class InformerCache:
 
     def create(self, resource: Resource, body: KubeObject) -> KubeObject:
         """See `KubeApi.create`."""
-        return self._api.create(resource, body)
+        return self._written(resource, self._api.create(resource, body))
 
     def replace(self, resource: Resource, body: KubeObject) -> KubeObject:
         """See `KubeApi.replace`."""
-        return self._api.replace(resource, body)
+        return self._written(resource, self._api.replace(resource, body))
 
     def replace_status(self, resource: Resource, body: KubeObject) -> KubeObject:
         """See `KubeApi.replace_status`."""
-        return self._api.replace_status(resource, body)
+        return self._written(resource, self._api.replace_status(resource, body))
 
     def patch(
         self,
@@ -134,9 +138,10 @@ class InformerCache:
         subresource: Literal["", "status"] = "",
     ) -> KubeObject:
         """See `KubeApi.patch`."""
-        return self._api.patch(
+        written = self._api.patch(
             resource, name, namespace, patch, patch_type=patch_type, subresource=subresource
         )
+        return self._written(resource, written)
 
     def delete(
         self,
@@ -176,16 +181,34 @@ class InformerCache:
             )
         return cache.watch(namespace if resource.namespaced else None, resource_version, wake)
 
+    def _written(self, resource: Resource, obj: KubeObject) -> KubeObject:
+        cache = self._caches.get(resource)
+        if cache is not None and cache.listed:
+            cache.put(obj)
+        return obj
+
 
 class _ResourceCache:
     """The objects of one resource, by key, namespace and label, and their latest changes."""
 
-    def __init__(self, api: KubeApi, resource: Resource, wake: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        resource: Resource,
+        namespace: str | None,
+        wake: Callable[[], None] | None,
+    ) -> None:
         self._resource = resource
         self._wake = wake
         self._lock = threading.Lock()  # of everything that reads share
         self._refreshing = threading.Lock()
-        self._objects = ObjectCache(api, resource, self._on_wake, guard=self._lock)
+        self._objects = ObjectCache(
+            api,
+            resource,
+            self._on_wake,
+            guard=self._lock,
+            namespace=namespace if resource.namespaced else None,
+        )
         # A label's key is never empty: under the empty one are the namespaces.
         self._index = Index(self._objects, _labels_and_namespace)
         self._objects.on_change(self._note)
@@ -202,6 +225,10 @@ class _ResourceCache:
     def close(self) -> None:
         with self._refreshing:
             self._objects.close()
+
+    def put(self, obj: KubeObject) -> None:
+        self._objects.put(obj)
+        self._on_wake()
 
     def get(self, key: Key) -> KubeObject:
         with self._lock:

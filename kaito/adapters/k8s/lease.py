@@ -7,26 +7,18 @@ carries the version that was read, so that two cannot both win.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from kaito.adapters.kube_api import (
+    LEASE,
     AlreadyExists,
     KubeApi,
     KubeApiError,
     KubeObject,
     ObjectNotFound,
-    Resource,
     thaw,
 )
 from kaito.domain.timestamps import to_rfc3339_micro
-
-LEASE: Final = Resource(
-    group="coordination.k8s.io",
-    version="v1",
-    kind="Lease",
-    plural="leases",
-    status_subresource=False,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,3 +100,48 @@ def test_timers_answer_in_order_and_forget_what_was_replaced() -> None:
     assert timers.pop_due(15) == ["early", "also early"]
     assert timers.pop_due(100) == ["late"]
     assert timers.next_s() is None
+
+
+def test_no_object_goes_back_to_an_older_version(api: ObjectStore) -> None:
+    cache = ObjectCache(api, CONFIG_MAP, lambda: None)
+    first = put(api, "a", "red")
+    cache.refresh()
+    seen: list[str] = []
+    cache.on_change(lambda _before, after: seen.append(after["data"]["colour"] if after else ""))
+    repaint(api, "a", "blue")
+    cache.put(repaint(api, "a", "green"))  # known before the event of "blue"
+    assert cache.refresh() == []
+    cache.put(first)
+    assert seen == ["green"]
+
+
+def test_a_late_answer_does_not_bring_back_what_was_deleted(api: ObjectStore) -> None:
+    cache = ObjectCache(api, CONFIG_MAP, lambda: None)
+    answer = put(api, "a", "red")
+    cache.refresh()
+    api.delete(CONFIG_MAP, "a", "default")
+    cache.refresh()
+    cache.put(answer)
+    assert names(cache) == []
+    cache.put(put(api, "a", "blue"))
+    assert names(cache) == ["a"]
+
+
+def test_one_made_again_outlives_the_news_of_its_predecessors_deletion(api: ObjectStore) -> None:
+    cache = ObjectCache(api, CONFIG_MAP, lambda: None)
+    put(api, "a", "red")
+    cache.refresh()
+    api.delete(CONFIG_MAP, "a", "default")
+    cache.put(put(api, "a", "blue"))
+    assert cache.refresh() == []
+    assert names(cache) == ["a"]
+
+
+def test_of_one_namespace_only(api: ObjectStore) -> None:
+    api.create(CONFIG_MAP, {"metadata": {"namespace": "kube-system", "name": "b"}})
+    cache = ObjectCache(api, CONFIG_MAP, lambda: None, namespace="default")
+    put(api, "a", "red")
+    cache.refresh()
+    api.create(CONFIG_MAP, {"metadata": {"namespace": "kube-system", "name": "c"}})
+    cache.refresh()
+    assert names(cache) == ["a"]

@@ -455,6 +455,15 @@ def test_a_placeholder_is_found_wherever_it_stands() -> None:
     assert problem.remedy == "Put a value of your own in place of MY_APP_HERE"
 
 
+def test_what_kubectl_keeps_in_an_annotation_is_not_searched() -> None:
+    last_applied = "kubectl.kubernetes.io/last-applied-configuration"
+    copy = {last_applied: '{"image":"ACR_REPO_HERE/x:1"}'}
+    assert broken(annotations=copy) == []
+    own = {"kaito.sh/runtime": "RUNTIME_HERE"}
+    found = broken(annotations=own)
+    assert any("placeholder RUNTIME_HERE" in problem.message for problem in found)
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [

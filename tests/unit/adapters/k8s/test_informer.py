@@ -270,3 +270,21 @@ def test_readers_in_other_threads(store: Counted, cache: InformerCache) -> None:
     for reader in readers:
         reader.join()
     assert wrong == []
+
+
+def test_an_own_write_is_there_at_once(store: Counted, cache: InformerCache) -> None:
+    cache.list(CONFIG_MAP)
+    woken: list[bool] = []
+    version = cache.list(CONFIG_MAP).resource_version
+    watch = cache.watch(CONFIG_MAP, resource_version=version, wake=lambda: woken.append(True))
+    body = {"metadata": {"name": "a", "namespace": "default"}}
+    made = cache.create(CONFIG_MAP, body)
+    assert woken
+    assert cache.get(CONFIG_MAP, "a", "default") == made
+    changed = cache.patch(CONFIG_MAP, "a", "default", {"data": {"x": "1"}})
+    assert cache.get(CONFIG_MAP, "a", "default") == changed
+    again = cache.replace(CONFIG_MAP, {**changed, "data": {"x": "2"}})
+    assert cache.get(CONFIG_MAP, "a", "default") == again
+    kinds = [event.type for event in watch.poll()]
+    assert kinds == [EventType.ADDED, EventType.MODIFIED, EventType.MODIFIED]
+    assert not watch.poll(), "its events tell nothing new"

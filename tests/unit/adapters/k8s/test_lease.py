@@ -7,7 +7,8 @@ import pytest
 
 from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, FaultyKubeApi, Verb
 from kaito.adapters.fake.store import SERVED, ObjectStore
-from kaito.adapters.k8s.lease import LEASE, LeaderElection, LeaseTimes
+from kaito.adapters.k8s.lease import LeaderElection, LeaseTimes
+from kaito.adapters.kube_api import LEASE
 
 START_S = 1_767_225_600.0
 
