@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -75,8 +75,20 @@ def eventually(holds: Callable[[], bool], limit_s: float = _LIMIT_S) -> bool:
     return True
 
 
+def missing_backend(what: str) -> NoReturn:
+    """Skip for want of `what`; in CI, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI skips nothing: {what}", pytrace=False)
+    pytest.skip(what)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was skipped and why, each reason once."""
+    """Say what was measured (`record_property("measured", ...)`), and what was skipped and why,
+    each reason once."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, told in report.user_properties:
+            if name == "measured":
+                terminalreporter.write_line(f"MEASURED {told}")
     reports = terminalreporter.stats.get("skipped", [])
     reasons = Counter(str(report.longrepr[2]) for report in reports)
     for reason, number in sorted(reasons.items()):
@@ -92,9 +104,7 @@ def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealClust
         return
     binaries = find_binaries()
     if binaries is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI skips nothing: {MISSING}", pytrace=False)
-        pytest.skip(MISSING)
+        missing_backend(MISSING)
     plane = ControlPlane(binaries=binaries, directory=tmp_path_factory.mktemp("control-plane"))
     cluster = RealCluster(
         kubeconfig=plane.kubeconfig,

@@ -34,6 +34,8 @@ _USERS: Mapping[str, tuple[str, str]] = {
 # What a cluster does for workloads and nodes, beyond the least that most tests need.
 LEAST_CONTROLLERS = "garbagecollector,namespace,serviceaccount,serviceaccount-token"
 ALL_CONTROLLERS = f"{LEAST_CONTROLLERS},statefulset,job,endpoint,nodelifecycle,podgc"
+# By default they ask the API server 20 and 50 times a second at most, on clusters of their own.
+_UNTHROTTLED = ("--kube-api-qps=500", "--kube-api-burst=1000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Binaries:
     etcd: Path
     controller_manager: Path | None
     scheduler: Path | None = None
+
+    @property
+    def run_workloads(self) -> bool:
+        """Whether there is somebody to make pods and to place them."""
+        return self.controller_manager is not None and self.scheduler is not None
 
     @property
     def version(self) -> str:
@@ -97,7 +104,7 @@ class ControlPlane:
         self._etcd_peer_url = etcd_peer_url
         self._port = _free_port()
         self.url = f"https://127.0.0.1:{self._port}"
-        self._pki = self.directory / "pki"
+        self.pki = self.directory / "pki"
         self._tokens = {user: os.urandom(16).hex() for user in _USERS}
 
     @cached_property
@@ -112,8 +119,8 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start etcd and the API server, and wait until it is ready."""
-        write_certificates(self._pki)
-        tokens = self._pki / "tokens.csv"
+        write_certificates(self.pki)
+        tokens = self.pki / "tokens.csv"
         rows = [
             f'{self._tokens[user]},{name},{user},"{group}"'
             for user, (name, group) in _USERS.items()
@@ -129,22 +136,18 @@ class ControlPlane:
         """One JSON object (audit.k8s.io/v1 Event) a line, if `audited`."""
         return self.directory / "audit.jsonl"
 
-    @property
-    def runs_workloads(self) -> bool:
-        """Whether there is somebody to make pods and to place them."""
-        return bool(self.binaries.controller_manager and self.binaries.scheduler)
-
     def start_scheduler(self) -> None:
         """Start the scheduler, if there is one."""
         if self.binaries.scheduler is None:
             return
-        kubeconfig = self._pki / "scheduler.kubeconfig"
+        kubeconfig = self.pki / "scheduler.kubeconfig"
         self._write_kubeconfig(kubeconfig, _SCHEDULER)
         self._launch(
             "kube-scheduler",
             self.binaries.scheduler,
             f"--kubeconfig={kubeconfig}",
             "--leader-elect=false",
+            *_UNTHROTTLED,
             "--secure-port=0",
             *(["--port=0"] if self.minor_version < 24 else []),
         )
@@ -154,7 +157,7 @@ class ControlPlane:
         at once, and others half a minute after they are defined."""
         if self.binaries.controller_manager is None:
             return
-        kubeconfig = self._pki / "controllers.kubeconfig"
+        kubeconfig = self.pki / "controllers.kubeconfig"
         self._write_kubeconfig(kubeconfig, _CONTROLLERS)
         self._launch(
             "kube-controller-manager",
@@ -162,9 +165,10 @@ class ControlPlane:
             f"--kubeconfig={kubeconfig}",
             f"--controllers={self.controllers}",
             "--use-service-account-credentials=true",
-            f"--service-account-private-key-file={self._pki / 'accounts.key'}",
-            f"--root-ca-file={self._pki / 'ca.crt'}",
+            f"--service-account-private-key-file={self.pki / 'accounts.key'}",
+            f"--root-ca-file={self.pki / 'ca.crt'}",
             "--leader-elect=false",
+            *_UNTHROTTLED,
             "--secure-port=0",
             *(["--port=0"] if self.minor_version < 24 else []),
         )
@@ -197,7 +201,7 @@ class ControlPlane:
         """What the API server answers an administrator; None while it does not answer with 200."""
         headers = {"Authorization": f"Bearer {self._tokens[_ADMIN]}", "Accept": accept}
         request = urllib.request.Request(self.url + path, headers=headers)
-        trusted = ssl.create_default_context(cafile=str(self._pki / "ca.crt"))
+        trusted = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
         direct = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
         )
@@ -248,16 +252,16 @@ class ControlPlane:
             "--advertise-address=127.0.0.1",
             f"--secure-port={self._port}",
             "--endpoint-reconciler-type=none",
-            f"--cert-dir={self._pki}",
-            f"--tls-cert-file={self._pki / 'server.crt'}",
-            f"--tls-private-key-file={self._pki / 'server.key'}",
-            f"--client-ca-file={self._pki / 'ca.crt'}",
-            f"--token-auth-file={self._pki / 'tokens.csv'}",
+            f"--cert-dir={self.pki}",
+            f"--tls-cert-file={self.pki / 'server.crt'}",
+            f"--tls-private-key-file={self.pki / 'server.key'}",
+            f"--client-ca-file={self.pki / 'ca.crt'}",
+            f"--token-auth-file={self.pki / 'tokens.csv'}",
             "--authorization-mode=RBAC",
             "--allow-privileged=true",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._pki / 'accounts.pub'}",
-            f"--service-account-signing-key-file={self._pki / 'accounts.key'}",
+            f"--service-account-key-file={self.pki / 'accounts.pub'}",
+            f"--service-account-signing-key-file={self.pki / 'accounts.key'}",
             "--service-cluster-ip-range=10.0.0.0/24",
             *([f"--disable-admission-plugins={','.join(unwanted)}"] if unwanted else []),
             *(self._audit_flags() if self.audited else []),
@@ -273,7 +277,7 @@ class ControlPlane:
         return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
 
     def _write_kubeconfig(self, path: Path, user: str) -> None:
-        authority = str(self._pki / "ca.crt")
+        authority = str(self.pki / "ca.crt")
         cluster = {"server": self.url, "certificate-authority": authority}
         path.write_text(
             json.dumps(

@@ -1,8 +1,7 @@
 """What the operator tells Prometheus. Names that KAITO v0.12 has keep their meaning, but a
 Workspace that is merely starting counts as pending, not as an error."""
 
-from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -15,6 +14,11 @@ PHASES: Final = ("succeeded", "error", "pending", "deleting")
 _BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+class _Counted(NamedTuple):
+    phase: str
+    preset: str
+
+
 class OperatorMetrics:
     """The operator's metrics in a registry of their own."""
 
@@ -23,6 +27,15 @@ class OperatorMetrics:
         self._workspaces = Gauge(
             "kaito_workspace_count", "Workspaces by phase", ["phase"], registry=self.registry
         )
+        for phase in PHASES:
+            self._workspaces.labels(phase).set(0)
+        self._presets = Gauge(
+            "kaito_workspace_preset_count",
+            "Workspaces by preset",
+            ["preset_name"],
+            registry=self.registry,
+        )
+        self._counted: dict[str, _Counted] = {}
         self._duration = Histogram(
             "kaito_reconcile_duration_seconds",
             "How long a round took",
@@ -56,13 +69,16 @@ class OperatorMetrics:
         """Whether this operator does the work."""
         self._leading.set(1 if leading else 0)
 
-    def workspaces_are(self, workspaces: Iterable[KubeObject]) -> None:
-        """Count Workspaces by phase."""
-        counts = dict.fromkeys(PHASES, 0)
-        for workspace in workspaces:
-            counts[phase_of(workspace)] += 1
-        for phase, count in counts.items():
-            self._workspaces.labels(phase).set(count)
+    def workspace_is(self, uid: str, workspace: KubeObject | None) -> None:
+        """Count a Workspace as it is now; None: it is gone."""
+        before = self._counted.pop(uid, None)
+        if before is not None:
+            self._workspaces.labels(before.phase).dec()
+            self._presets.labels(before.preset).dec()
+        if workspace is not None:
+            now = self._counted[uid] = _Counted(phase_of(workspace), preset_of(workspace))
+            self._workspaces.labels(now.phase).inc()
+            self._presets.labels(now.preset).inc()
 
 
 def phase_of(workspace: KubeObject) -> str:
@@ -75,3 +91,10 @@ def phase_of(workspace: KubeObject) -> str:
     if done["status"] == "True":
         return "succeeded"
     return "error" if done.get("reason") in st.BLOCKED_REASONS else "pending"
+
+
+def preset_of(workspace: KubeObject) -> str:
+    """The model's name; empty when the object names none."""
+    part = workspace.get("inference") or workspace.get("tuning") or {}
+    preset = part.get("preset") or {}
+    return str(preset.get("name") or "")

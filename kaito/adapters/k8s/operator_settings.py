@@ -7,9 +7,11 @@ from kaito.adapters.k8s.runner import DEFAULT_WORKERS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSettings:
-    """Read once from flags and environment. `lease_namespace` empty: no leader election."""
+    """Read once from flags and environment. `lease_namespace` empty: no leader election.
+    `namespace` empty: Workspaces of every namespace."""
 
     workers: int = DEFAULT_WORKERS
+    namespace: str = ""
     lease_namespace: str = ""
     lease_name: str = "kaito-operator"
     http_address: str = "127.0.0.1"

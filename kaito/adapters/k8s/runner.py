@@ -11,7 +11,7 @@ from typing import Final
 
 from kaito.adapters.k8s.controller import Controller, Key
 from kaito.adapters.kube_api import KubeApiError
-from kaito.domain.errors import Unavailable
+from kaito.domain.errors import Conflict, Unavailable
 from kaito.domain.ports import Clock
 from kaito.reconcile import Outcome, Steps
 
@@ -87,8 +87,7 @@ class Runner:
             began_s = self._clock.now_s()
             outcome = _guarded(key, steps)
             now_s = self._clock.now_s()
-            if outcome.error is not None:
-                _LOG.info("round of %s ended: %s", key, outcome.error)
+            _log_round(key, outcome, now_s - began_s)
             with self._lock:
                 self._controller.done(
                     key, now_s, again_after_s=outcome.again_after_s, failed=outcome.failed
@@ -124,6 +123,18 @@ class Runner:
             return _POLL_RETRY_S
         self._poll_failed = False
         return _LONGEST_REST_S
+
+
+def _log_round(key: Key, outcome: Outcome, took_s: float) -> None:
+    error = outcome.error
+    told = {"object": str(key), "duration_s": round(took_s, 3)}
+    if error is None:
+        _LOG.debug("round of %s took %.3f s", key, took_s, extra=told)
+        return
+    # Somebody was faster: the next round sees it. Everything else is worth a look.
+    level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
+    told["error"] = type(error).__name__
+    _LOG.log(level, "round of %s ended: %s", key, error, extra=told)
 
 
 def _guarded(key: Key, steps: Steps) -> Outcome:
