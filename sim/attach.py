@@ -69,7 +69,7 @@ async def _attach(
         seed=settings.seed,
         catalogue=load_catalogue(),
         settings=WorldSettings(region=settings.region, latency_scale=1.0 / settings.speed),
-        epoch_s=now_s(),
+        now_s=now_s,
         recorder=_PhaseReporter(on_phase),
         from_thread=from_thread,
         on_error=on_error,

@@ -20,8 +20,9 @@ from kaito.adapters.fake.node_heartbeat import NodeHeartbeat
 from kaito.adapters.fake.scheduler import Scheduler
 from kaito.adapters.fake.stateful_set import StatefulSetController
 from kaito.adapters.fake.streams import Streams
-from kaito.adapters.k8s.client import KubernetesClientApi
+from kaito.adapters.k8s.client import ClientSettings, KubernetesClientApi
 from kaito.adapters.k8s.client_configuration import load_configuration
+from kaito.adapters.k8s.client_retry import RetryPolicy
 from kaito.adapters.k8s.controller import Controller
 from kaito.adapters.k8s.informer import InformerCache
 from kaito.adapters.kube_api import NODE, NODE_CLAIM, WORKSPACE, KubeObject, name_of
@@ -31,9 +32,13 @@ from kaito.domain.errors import PortError
 from sim.clockwork import Slot, VirtualClock
 from sim.operator import Operator
 from sim.scenario import World as WorldSettings
+from sim.wall_clock import StepThread
 from sim.world import latencies_of
 
 _READ: Final = (WORKSPACE, NODE_CLAIM, NODE)
+_STOP_LIMIT_S: Final = 5.0
+# Each component tries again by itself; waiting here would hold up all the others.
+_ONE_ATTEMPT: Final = RetryPolicy(attempts=1)
 
 FromThread = Callable[[Callable[[], None]], Callable[[], None]]
 
@@ -41,7 +46,8 @@ FromThread = Callable[[Callable[[], None]], Callable[[], None]]
 class AttachedWorld:
     """Machines for a cluster's NodeClaims, and what runs on them.
 
-    One thread steps everything. `from_thread` makes a wake-up safe to call from a watch's thread.
+    One thread steps everything but the Nodes' heartbeats, which must be in time. `from_thread`
+    makes a wake-up safe to call from a watch's thread.
     `controllers`: also run a scheduler, a garbage collector and the controllers of StatefulSets
     and Jobs, for an API server that has none.
     """
@@ -53,19 +59,19 @@ class AttachedWorld:
         seed: int,
         catalogue: Catalogue,
         settings: WorldSettings,
-        epoch_s: float,
+        now_s: Callable[[], float],
         recorder: Recorder,
         from_thread: FromThread,
         on_error: Callable[[str, PortError], None],
         controllers: bool = False,
     ) -> None:
-        self.env = simpy.Environment(initial_time=epoch_s)
+        self.env = simpy.Environment(initial_time=now_s())
         clock = VirtualClock(self.env)
         streams = Streams(seed)
         latencies = latencies_of(settings)
         configuration = load_configuration(kubeconfig)
         self.url: str = configuration.host
-        self.api = KubernetesClientApi(configuration)
+        self.api = KubernetesClientApi(configuration, ClientSettings(retry=_ONE_ATTEMPT))
         self._from_thread = from_thread
         slot = Slot(self.env)
         self.cloud = FakeGpuCloud(
@@ -84,7 +90,8 @@ class AttachedWorld:
             streams=streams,
             weight_bytes={model.hf_id: model.weight_bytes for model in catalogue.models},
         )
-        self._plug_in(lambda wake: NodeHeartbeat(self.api, wake, serves=self._serves))
+        self._heart = StepThread("heartbeat", now_s)
+        self._heartbeat = NodeHeartbeat(self.api, self._heart.wake, serves=self._serves)
         self._plug_in(
             lambda wake: Kubelet(
                 self.api, wake, phases=phases, recorder=recorder, serves=self._serves
@@ -114,6 +121,7 @@ class AttachedWorld:
         found = self.cloud.adopt(self.api.list(NODE).items)
         self.api.list(NODE_CLAIM, limit=1)
         self.machines.start()
+        self._heart.start(self._heartbeat.step)
         return found
 
     def nodes(self) -> list[str]:
@@ -126,6 +134,7 @@ class AttachedWorld:
 
     def close(self) -> None:
         """Stop watching and let go of the connections."""
+        self._heart.stop(_STOP_LIMIT_S)
         self._cache.close()
         self.api.close()
 

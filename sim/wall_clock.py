@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -48,3 +49,39 @@ class WallClockDriver:
                 await asyncio.wait_for(
                     self._woken.wait(), None if pause_s == float("inf") else pause_s
                 )
+
+
+class StepThread:
+    """Steps one state machine in a thread of its own, when it is due or woken: for what must be
+    done in time, however busy the world is."""
+
+    def __init__(self, name: str, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._woken = threading.Event()
+        self._stopping = False
+        self._step: Callable[[float], float | None] | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def wake(self) -> None:
+        """Step again now; called from any thread."""
+        self._woken.set()
+
+    def start(self, step: Callable[[float], float | None]) -> None:
+        """Begin."""
+        self._step = step
+        self._thread.start()
+
+    def stop(self, limit_s: float) -> None:
+        """Let a step that has begun end."""
+        self._stopping = True
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(limit_s)
+
+    def _run(self) -> None:
+        assert self._step is not None, "started with a step"
+        while not self._stopping:
+            self._woken.clear()
+            now_s = self._now_s()
+            due_s = self._step(now_s)
+            self._woken.wait(None if due_s is None else max(due_s - self._now_s(), 0.0))

@@ -262,7 +262,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self.pki / 'accounts.pub'}",
             f"--service-account-signing-key-file={self.pki / 'accounts.key'}",
-            "--service-cluster-ip-range=10.0.0.0/24",
+            "--service-cluster-ip-range=10.0.0.0/16",
             *([f"--disable-admission-plugins={','.join(unwanted)}"] if unwanted else []),
             *(self._audit_flags() if self.audited else []),
             *self.api_server_flags,
@@ -337,9 +337,9 @@ def _up(directory: Path) -> None:
     crds = Path(__file__).parents[2] / "deploy" / "crds"
     kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if kubectl:
-        subprocess.run(
-            [kubectl, f"--kubeconfig={plane.kubeconfig}", "apply", "-f", crds], check=True
-        )
+        # An old server drops rules that it does not know, but kubectl would refuse them.
+        command = [kubectl, f"--kubeconfig={plane.kubeconfig}", "apply", "--validate=false"]
+        subprocess.run([*command, "-f", crds], check=True)
     plane.start_controllers()
     plane.start_scheduler()
     (directory / "pids.json").write_text(json.dumps(plane.process_ids))

@@ -109,7 +109,7 @@ class Installation:
         made = cls(plane, directory)
         try:
             plane.start()
-            made.kubectl("apply", "--validate=false", "-k", str(overlay))
+            made.kubectl("apply", "-k", str(overlay))
             for crd in ("workspaces.kaito.sh", "nodeclaims.karpenter.sh"):
                 made.kubectl("wait", "--for=condition=Established", f"crd/{crd}")
             plane.start_controllers()
@@ -226,10 +226,12 @@ class Installation:
                     yield event
 
     def requests_of(self, account: str, since: int = 0) -> list[dict[str, Any]]:
-        """The answered requests of a service account of kaito's, without the first `since`."""
+        """The answered requests of a service account of kaito's, without the first `since`; a
+        watch is there once when it begins and once when it ends."""
         user = f"system:serviceaccount:{NAMESPACE}:{account}"
         mine = (event for event in self.audit() if event["user"]["username"] == user)
-        return [event for event in mine if event["stage"] == "ResponseComplete"][since:]
+        answered = {"ResponseStarted", "ResponseComplete"}  # of a watch, the first may be all
+        return [event for event in mine if event["stage"] in answered][since:]
 
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})

@@ -6,6 +6,7 @@ twin's machines are attached. The tests run in order and share one cluster, as i
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         missing_backend(MISSING_WORKLOADS)
     installed = Installation.on(binaries, tmp_path_factory.mktemp("end-to-end"))
     try:
-        # WIP installed.webhook()
+        installed.webhook()
         installed.attach()
         installed.kubectl("create", "secret", "generic", "registry", "--from-literal=a=b")
         yield installed
@@ -210,8 +211,8 @@ BAD: Mapping[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "inference.preset.name: unknown model 'phi-3-mini-5k-instruct'",
     ),
     "a model that does not fit": (
-        lambda found: found["inference"]["preset"].update(name="llama-3.3-70b-instruct"),
-        "Standard_NC6s_v3",
+        lambda found: found["inference"]["preset"].update(name="phi-4"),
+        "does not fit Standard_NC6s_v3",
     ),
     "neither inference nor tuning": (
         lambda found: found.pop("inference"),
@@ -271,13 +272,61 @@ def test_deleting_leaves_nothing(cluster: Installation, operator: Operators) -> 
     eventually(lambda: cluster.get("nodes") == [], "the Nodes are gone")
 
 
-def test_no_more_was_asked_for_than_allowed(cluster: Installation, operator: Operators) -> None:
-    """From the audit log: nothing that was needed was forbidden."""
+Right = tuple[str, str]  # verb, and resource with its group and sub-resource
+
+
+def granted(cluster: Installation) -> set[Right]:
+    """What the roles bound to the operator allow."""
+    found = cluster.get("clusterroles,roles", "-A", "-l", "app.kubernetes.io/component=operator")
+    rights = set()
+    for role in found:
+        for rule in role["rules"]:
+            for group, resource in product(rule["apiGroups"], rule["resources"]):
+                rights |= {(verb, _resource(group, resource)) for verb in rule["verbs"]}
+    return rights
+
+
+def used(requests: list[dict[str, Any]]) -> set[Right]:
+    rights = set()
+    for event in requests:
+        about = event.get("objectRef")
+        if about and "resource" in about:
+            resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
+            rights.add((event["verb"], _resource(about.get("apiGroup", ""), resource)))
+    return rights
+
+
+def _resource(group: str, resource: str) -> str:
+    name, slash, sub = resource.partition("/")
+    return f"{name}.{group}{slash}{sub}" if group else resource
+
+
+def seldom_used() -> set[Right]:
+    """The table of docs/install.md: what nothing asks for while all goes well."""
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    table = text.split("### Rights for what seldom happens")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", table, re.MULTILINE)
+    return {(verb, resource) for verbs, resource in rows for verb in verbs.split(", ")}
+
+
+def test_rights_are_what_is_needed_and_no_more(
+    cluster: Installation, operator: Operators, record_property: Callable[[str, object], None]
+) -> None:
+    """From the API server's audit log of everything above."""
     requests = cluster.requests_of(OPERATOR)
     forbidden = [
         (event["verb"], event["requestURI"])
         for event in requests
         if event["responseStatus"]["code"] == 403
     ]
-    assert forbidden == []
-    assert requests
+    assert forbidden == [], "something that is needed is not granted"
+    needed = used(requests)
+    spare = granted(cluster) - needed
+    assert spare <= seldom_used(), "a right without a use"
+    assert seldom_used() <= granted(cluster), "the table names what is not granted"
+    told = f"{len(granted(cluster))} rights, {len(needed)} used, {len(requests)} requests"
+    record_property("measured", f"RBAC: {told}; unused: {sorted(spare)}")
+
+
+def test_the_webhook_asked_for_nothing(cluster: Installation) -> None:
+    assert cluster.requests_of("kaito-webhook") == []

@@ -19,7 +19,6 @@ from tests.integration.installation import (
     OPERATOR,
     Installation,
     eventually,
-    succeeded,
 )
 
 WORKSPACES = 300
@@ -103,9 +102,11 @@ def test_three_hundred_workspaces(cluster: Installation, record_property: Record
     cluster.apply(*map(manifest, range(WORKSPACES)))
     applied_s = time.monotonic() - began_s
 
+    succeeded = f'kaito_workspace_count{{phase="succeeded"}} {WORKSPACES:.1f}'
+
     def ready() -> bool:
-        time.sleep(2.0)  # a list of 300 is no small request
-        return sum(map(succeeded, cluster.get("workspaces"))) == WORKSPACES
+        time.sleep(1.0)
+        return succeeded in operator.get("/metrics")
 
     eventually(ready, f"{WORKSPACES} Workspaces are READY", LIMIT_S)
     ready_s = time.monotonic() - began_s

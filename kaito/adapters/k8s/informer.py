@@ -47,7 +47,7 @@ class InformerCache:
     that an event causes sees that event. What a write of its own returned is in it at once, so that
     the next round does not fail on a version that it made old itself; deletions are seen when their
     events come. Calls that the cache cannot answer (other resources and versions, selectors in text
-    form, fields, pages, before the first list) and all writes go to `api`. Safe for use by several
+    form, fields, pages) and all writes go to `api`. Safe for use by several
     threads at once.
     """
 
@@ -84,8 +84,10 @@ class InformerCache:
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> KubeObject:
         """See `KubeApi.get`."""
         cache = self._caches.get(resource)
-        if cache is None or not cache.listed:
+        if cache is None:
             return self._api.get(resource, name, namespace)
+        if not cache.listed:
+            cache.refresh()
         return cache.get(((namespace or "") if resource.namespaced else "", name))
 
     def list(
