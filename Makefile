@@ -38,6 +38,7 @@ test: $(STAMP) ## Run the tests that need nothing but this machine
 # CI=true: what is missing is a failure. KAITO_TEST_CLUSTER=1: the cluster of KUBECONFIG is used.
 test-real: $(STAMP) ## Run the tests against real backends; says what it skips and why
 	@[ "$${KAITO_TEST_CLUSTER:-}" = 1 ] || hack/envtest.sh build || [ "$${CI:-}" != true ]
+	@[ "$${CI:-}" != true ] || hack/chromium.sh
 	$(BIN)/python -m pytest tests/integration tests/e2e
 	@echo "Backends without a test yet: Azure SDK, vLLM, peft and trl"
 
@@ -61,13 +62,21 @@ coverage: $(STAMP) ## Hold kaito/domain to full branch coverage by its own tests
 bench: $(STAMP) ## Run the benchmarks
 	$(BIN)/python -m pytest --benchmark-enable --benchmark-only benchmarks
 
-lock: ## Pin requirements/dev.txt again; UPGRADE=1 takes newer versions
+# dev.txt bounds the others: the image gets the versions that were tested.
+lock: ## Pin requirements/*.txt again; UPGRADE=1 takes newer versions
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	$${PYTHON:-python3} -m venv "$$tmp"; \
 	"$$tmp/bin/pip" install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
-	"$$tmp/bin/uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
-	  --extra dev --extra sim --output-file requirements/dev.txt pyproject.toml
+	pin() { \
+	  "$$tmp/bin/uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	    $(if $(UPGRADE),--upgrade) --output-file "requirements/$$1.txt" "$${@:2}"; \
+	}; \
+	pin dev --extra dev --extra sim pyproject.toml; \
+	pin operator --extra operator --constraints requirements/dev.txt pyproject.toml; \
+	"$$tmp/bin/python" -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
+	  print(*project["build-system"]["requires"], sep="\n")' \
+	  | pin build --constraints requirements/dev.txt -
 
 clean: ## Remove everything that these targets made, .venv included
 	rm -rf .venv .benchmarks .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache \

@@ -10,8 +10,6 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from kaito.domain.errors import InvalidInput, Problem
 
-_SCHEME = "Bearer "
-
 
 def load_configuration(kubeconfig: Path | None) -> Configuration:
     """The official client's configuration, with its authentication.
@@ -44,12 +42,13 @@ def load_configuration(kubeconfig: Path | None) -> Configuration:
 def kopf_login(configuration: Configuration) -> kopf.ConnectionInfo:
     """The same access for kopf, with the token that is valid now."""
     settings: Mapping[str, Any] = configuration.auth_settings()
-    token = str(settings["BearerToken"]["value"] or "") if "BearerToken" in settings else ""
+    header = str(settings["BearerToken"]["value"] or "") if "BearerToken" in settings else ""
+    _, _, token = header.rpartition(" ")  # "Bearer ..." from a kubeconfig, "bearer ..." in a pod
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         insecure=not configuration.verify_ssl,
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
-        token=token.removeprefix(_SCHEME) or None,
+        token=token or None,
     )
