@@ -7,7 +7,7 @@ takes long to import is imported by the command that needs it.
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -168,6 +168,9 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 0,
+    page_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the live page; 0 takes a free one.")
+    ] = 0,
     kubeconfig: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to write it; default ~/.kube/kaito-twin.yaml."),
@@ -184,6 +187,8 @@ def serve(
 
     It listens on this machine only, with a certificate and a token of its own, until Ctrl-C.
     Clients see the time on the wall; --speed divides how long machines, images and models take.
+    A page for the browser shows what happens; it needs no token, cannot change anything and shows
+    no Secrets.
 
     \b
     Examples:
@@ -199,20 +204,106 @@ def serve(
         scenario = _load(files) if files else Scenario(files=())
         serve_scenario(
             scenario,
-            ServeSettings(kubeconfig=path, speed=speed, port=port, operator=operator, seed=seed),
-            on_ready=lambda url: _print_next_steps(url, path, speed),
+            ServeSettings(
+                kubeconfig=path,
+                speed=speed,
+                port=port,
+                page_port=page_port,
+                operator=operator,
+                seed=seed,
+            ),
+            on_ready=lambda url, page_url: _print_next_steps(url, page_url, path, speed),
             on_refused=lambda text: typer.echo(f"refused: {text}", err=True),
         )
 
 
-def _print_next_steps(url: str, kubeconfig: Path, speed: float) -> None:
+@app.command()
+def attach(
+    kubeconfig: Annotated[
+        Path, typer.Option(metavar="FILE", help="The cluster; an administrator's access.")
+    ],
+    speed: Annotated[
+        float,
+        typer.Option(min=0.1, max=1000, help="How many times as fast as a real cloud."),
+    ] = 60.0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")] = 0,
+    controllers: Annotated[
+        bool,
+        typer.Option(
+            "--controllers",
+            help="Also run a scheduler and the StatefulSet, Job and garbage collectors' "
+            "controllers, for an API server that stands alone.",
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no phases.")] = False,
+) -> None:
+    """Play the GPU machines of a real cluster, and the pods on them.
+
+    NodeClaims that kaito wrote become Nodes with GPUs, as Karpenter's would, and pods on them
+    pull, load and serve in pretence: `kaito operator run` can be tried end to end on a cluster
+    without GPUs. Nodes and pods of others are left alone. Do not attach to a cluster in which
+    Karpenter or the gpu-provisioner acts on the same NodeClaims: both would make a machine.
+
+    Stopped, it leaves its Nodes; started again, it takes them up. To remove all of it, delete the
+    Workspaces while it runs.
+
+    \b
+    Examples:
+      python -m sim attach --kubeconfig ~/.kube/kind
+      python -m sim attach --kubeconfig envtest/kubeconfig --controllers --speed 600
+
+    Exit code: 0 stopped, 1 the cluster does not answer or does not allow it, 2 no such cluster.
+    """
+    from kaito.adapters.kube_api import KubeApiError
+    from sim.attach import AttachSettings
+    from sim.attach import attach as attach_to
+
+    settings = AttachSettings(
+        kubeconfig=kubeconfig, speed=speed, seed=seed, controllers=controllers
+    )
+    with _input_errors():
+        try:
+            left = attach_to(
+                settings,
+                on_ready=lambda url, found: _say(_attached(url, found, speed)),
+                on_phase=(lambda *_phase: None) if quiet else _print_phase,
+                on_error=lambda key, error: typer.echo(f"{key}: {error}", err=True),
+            )
+        except KubeApiError as error:
+            typer.echo(f"{kubeconfig}: {error}", err=True)
+            raise typer.Exit(UNEXPECTED) from error
+    if left:
+        _say("Its Nodes are left as they are. Attach again to go on, or delete what is left:")
+        _say(f"  kubectl delete node {' '.join(left)}")
+
+
+def _attached(url: str, found: Sequence[str], speed: float) -> str:
+    again = f" Machines taken up again: {len(found)}." if found else ""
+    return (
+        f"Playing the machines of {url}, {speed:g} times as fast as a real cloud.{again}\n"
+        "Ctrl-C stops it."
+    )
+
+
+def _print_phase(subject: str, name: str, took_s: float | None, detail: str) -> None:
+    if took_s is not None:
+        _say(f"{subject}: {name} took {took_s:.1f} s  {detail}".rstrip())
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+def _print_next_steps(url: str, page_url: str, kubeconfig: Path, speed: float) -> None:
+    from sim.serve import first_commands
+
     lines = (
         f"The twin serves the Kubernetes API at {url}, {speed:g} times as fast as a real cloud.",
+        f"Page: {page_url}",
         "Type in another terminal:",
         "",
-        f"  export KUBECONFIG={shlex.quote(str(kubeconfig))}",
-        "  kubectl apply -f examples/inference/kaito_workspace_phi_3.yaml",
-        "  kubectl get workspace workspace-phi-3-mini -w",
+        *(f"  {command}" for command in first_commands(kubeconfig)),
         "",
         "Ctrl-C stops it.",
     )

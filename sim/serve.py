@@ -1,6 +1,7 @@
 """A simulated world behind the Kubernetes protocol, for as long as somebody wants to try it."""
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import simpy
 
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import KubeApiError
-from kaito.system_clock import SystemClock, monotonic_s
+from kaito.system_clock import running_clock
 from sim.actions import perform, prepare
 from sim.event_log import EventLog
 from sim.scenario import Inject, Scenario, Step
@@ -29,6 +30,7 @@ class ServeSettings:
     speed: float
     host: str = LOOPBACK
     port: int = 0
+    page_port: int = 0
     operator: bool = True
     seed: int | None = None
 
@@ -37,13 +39,13 @@ def serve(
     scenario: Scenario,
     settings: ServeSettings,
     *,
-    on_ready: Callable[[str], None],
+    on_ready: Callable[[str, str], None],
     on_refused: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM. `on_ready` gets the server's address, once it answers;
-    `on_refused` why the API server refused a step of the scenario.
+    """Serve until SIGINT or SIGTERM. `on_ready` gets the addresses of the API and of the page, once
+    they answer; `on_refused` why the API server refused a step of the scenario.
 
-    Raises: InvalidInput (the port is taken, the kubeconfig is somebody else's).
+    Raises: InvalidInput (a port is taken, the kubeconfig is somebody else's).
     """
     asyncio.run(_serve(scenario, settings, on_ready, on_refused))
 
@@ -53,13 +55,22 @@ def default_kubeconfig() -> Path:
     return Path.home() / ".kube" / "kaito-twin.yaml"
 
 
+def first_commands(kubeconfig: Path) -> tuple[str, ...]:
+    """What to type in another terminal, in a checkout, to see something happen."""
+    return (
+        f"export KUBECONFIG={shlex.quote(str(kubeconfig))}",
+        "kubectl apply -f examples/inference/kaito_workspace_phi_3.yaml",
+        "kubectl get workspace workspace-phi-3-mini -w",
+    )
+
+
 async def _serve(
     scenario: Scenario,
     settings: ServeSettings,
-    on_ready: Callable[[str], None],
+    on_ready: Callable[[str, str], None],
     on_refused: Callable[[str], None],
 ) -> None:
-    now_s = _running_clock()
+    now_s = running_clock()
     world = World(
         seed=scenario.seed if settings.seed is None else settings.seed,
         catalogue=load_catalogue(),
@@ -70,9 +81,24 @@ async def _serve(
         epoch_s=now_s(),
     )
     driver = WallClockDriver(world.env, now_s)
-    endpoint = world.endpoint(
-        host=settings.host, port=settings.port, catch_up=driver.catch_up, wake=driver.wake
+    page = world.page(
+        port=settings.page_port,
+        speed=settings.speed,
+        commands=first_commands(settings.kubeconfig),
+        catch_up=driver.catch_up,
     )
+    endpoint = world.endpoint(
+        host=settings.host,
+        port=settings.port,
+        catch_up=driver.catch_up,
+        wake=driver.wake,
+        page_url=page.url,
+    )
+
+    def stop() -> None:
+        page.stop()
+        endpoint.stop()
+
     endpoint.write_kubeconfig(settings.kubeconfig)
     try:
         prepare(world.store, scenario)
@@ -81,11 +107,16 @@ async def _serve(
             world.operator.start()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, endpoint.stop)
-        on_ready(endpoint.url)
-        await _until_stopped(endpoint.run(), driver.run())
+            loop.add_signal_handler(number, stop)
+        on_ready(endpoint.url, page.url)
+        await _until_stopped(_both(endpoint.run(), page.run()), driver.run())
     finally:
         endpoint.remove_kubeconfig(settings.kubeconfig)
+
+
+async def _both(*servers: Coroutine[Any, Any, None]) -> None:
+    """Neither is cut off because the other has said goodbye."""
+    await asyncio.gather(*servers)
 
 
 async def _until_stopped(*running: Coroutine[Any, Any, None]) -> None:
@@ -99,12 +130,6 @@ async def _until_stopped(*running: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _running_clock() -> Callable[[], float]:
-    """Seconds since the epoch that never step back."""
-    began_s, started_s = SystemClock().now_s(), monotonic_s()
-    return lambda: began_s + (monotonic_s() - started_s)
 
 
 def _schedule(

@@ -1,7 +1,8 @@
 """The simulated world, put together: the one place in `sim` that knows adapters by name."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,18 +19,22 @@ from kaito.adapters.fake.job import JobController
 from kaito.adapters.fake.kubelet import Kubelet
 from kaito.adapters.fake.latencies import Latencies, load_latencies
 from kaito.adapters.fake.namespaces import NamespaceController
+from kaito.adapters.fake.node_heartbeat import LEASE_NAMESPACE, NodeHeartbeat
 from kaito.adapters.fake.pod_gc import PodGarbageCollector
 from kaito.adapters.fake.scheduler import Scheduler
 from kaito.adapters.fake.stateful_set import StatefulSetController
 from kaito.adapters.fake.store import SERVED, ObjectStore
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.files import default_directory
+from kaito.adapters.k8s import workspaces
 from kaito.adapters.k8s.admission import WorkspaceAdmission
 from kaito.adapters.k8s.controller import Controller
 from kaito.adapters.k8s.crds import node_claim_crd, workspace_crd
+from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     JOB,
+    NAMESPACE,
     NODE,
     NODE_CLAIM,
     POD,
@@ -37,23 +42,33 @@ from kaito.adapters.kube_api import (
     SERVICE,
     STATEFUL_SET,
     WORKSPACE,
+    AlreadyExists,
     KubeObject,
     Resource,
+    name_of,
+    namespace_of,
 )
 from kaito.bootstrap import kubernetes_ports
 from kaito.domain.catalogue import Catalogue
+from kaito.domain.decision import Wanted
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
 from kaito.domain.model import ModelProfile
+from kaito.domain.sizing import Sizing
+from kaito.domain.timestamps import from_rfc3339
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.event_log import EventLog
 from sim.operator import Operator
 from sim.recorder import Recorder
+from sim.result import Phase
 from sim.scenario import AnyFault
 from sim.scenario import World as WorldSettings
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
 
 if TYPE_CHECKING:
     from kaito.adapters.fake.http.endpoint import Endpoint
+    from kaito.adapters.fake.http.page import Page
+    from kaito.adapters.fake.http.page_state import PageSources, Story
+    from kaito.adapters.fake.http.pod_logs import Span
 
 _READ_BY_OPERATOR: Final = (
     WORKSPACE,
@@ -195,36 +210,97 @@ class World:
         return self.store.list(resource).items
 
     def endpoint(
-        self, *, host: str, port: int, catch_up: Callable[[], None], wake: Callable[[], None]
+        self,
+        *,
+        host: str,
+        port: int,
+        catch_up: Callable[[], None],
+        wake: Callable[[], None],
+        page_url: str = "",
     ) -> "Endpoint":
         """The world behind the Kubernetes protocol; see `kubernetes_app`.
 
         Raises: InvalidInput (nobody can listen there).
         """
         from kaito.adapters.fake.http.endpoint import Endpoint
-        from kaito.adapters.fake.http.pod_logs import Span
 
-        def timeline(namespace: str, name: str) -> list[Span]:
-            return [
-                Span(
-                    phase.name,
-                    phase.start_s + self.epoch_s,
-                    None if phase.end_s is None else phase.end_s + self.epoch_s,
-                    phase.detail,
-                )
-                for phase in self.recorder.phases_of_pod(namespace, name)
-            ]
-
+        self._start_heartbeats()
         return Endpoint(
             self.store,
             now_s=self.clock.now_s,
             crds=(workspace_crd(), node_claim_crd()),
-            timeline=timeline,
+            timeline=lambda namespace, name: self._spans(
+                self.recorder.phases_of_pod(namespace, name)
+            ),
             host=host,
             port=port,
             catch_up=catch_up,
             wake=wake,
+            page_url=page_url,
         )
+
+    def page(
+        self, *, port: int, speed: float, commands: Sequence[str], catch_up: Callable[[], None]
+    ) -> "Page":
+        """The world as a live page for a browser; `commands` are what to type first.
+
+        Raises: InvalidInput (nobody can listen there).
+        """
+        from kaito.adapters.fake.http.page import Page
+
+        return Page(self.page_sources(speed, commands), port=port, catch_up=catch_up)
+
+    def page_sources(self, speed: float, commands: Sequence[str]) -> "PageSources":
+        """What the page shows of the world."""
+        from kaito.adapters.fake.http.page_state import PageSources
+
+        return PageSources(
+            api=self.store,
+            now_s=self.clock.now_s,
+            lives=lambda: self.cloud.lives,
+            region=self.region,
+            story_of=self._story_of,
+            sizing_of=self._sizing_of,
+            speed=speed,
+            commands=commands,
+        )
+
+    def _story_of(self, workspace: KubeObject) -> "Story":
+        from kaito.adapters.fake.http.page_state import Story
+
+        metadata = workspace["metadata"]
+        key = (namespace_of(workspace), name_of(workspace))
+        track = self.recorder.workspaces.get((*key, metadata["uid"]))
+        if track is None:  # made in this instant: the recorder's turn has not come
+            return Story(created_at_s=from_rfc3339(metadata["creationTimestamp"]))
+        return Story(
+            created_at_s=track.created_at_s + self.epoch_s,
+            ready_at_s=None if track.ready_at_s is None else track.ready_at_s + self.epoch_s,
+            phases=self._spans(self.recorder.phases_of(*key)),
+        )
+
+    def _sizing_of(self, workspace: KubeObject) -> Sizing | None:
+        """What the operator decides on it; read past the faults that are meant for the operator."""
+        view = workspaces.to_view(workspace)
+        if view.problems or "deletionTimestamp" in workspace["metadata"]:
+            return None
+        config = KubeWorkspaceStore(self.store, self.clock).observe(view.workspace).config
+        decided = self.ports.decisions.of(view.workspace, config)
+        return decided.sizing if isinstance(decided, Wanted) else None
+
+    def _spans(self, phases: Sequence[Phase]) -> "list[Span]":
+        """Phases with their times as seconds since the epoch."""
+        from kaito.adapters.fake.http.pod_logs import Span
+
+        return [
+            Span(
+                phase.name,
+                phase.start_s + self.epoch_s,
+                None if phase.end_s is None else phase.end_s + self.epoch_s,
+                phase.detail,
+            )
+            for phase in phases
+        ]
 
     def _plug_in(self, resources: tuple[Resource, ...]) -> None:
         slot = Slot(self.env)
@@ -249,6 +325,16 @@ class World:
         for make in makers:
             slot = Slot(self.env)
             slot.attach(make(slot.wake).step)
+
+    def _start_heartbeats(self) -> None:
+        """Renew the Leases of nodes, which people look at; a run that nobody watches needs none."""
+        with suppress(AlreadyExists):
+            self.store.create(NAMESPACE, {"metadata": {"name": LEASE_NAMESPACE}})
+        slot = Slot(self.env)
+        heartbeat = NodeHeartbeat(
+            self.store, slot.wake, serves=lambda node: self.cloud.has_node(name_of(node))
+        )
+        slot.attach(heartbeat.step)
 
     def _api_error(self, fault: ApiError) -> Callable[[Verb], Fault | None]:
         until_s = self.clock.now_s() + fault.for_s if fault.for_s is not None else None

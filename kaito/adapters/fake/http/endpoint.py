@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from kaito.adapters.certificates import make_certificates
 from kaito.adapters.fake.http import kubeconfig
 from kaito.adapters.fake.http.app import kubernetes_app
-from kaito.adapters.fake.http.certificates import make_certificates
+from kaito.adapters.fake.http.page import pointing_to_page
 from kaito.adapters.fake.http.pod_logs import PodTimeline
 from kaito.adapters.fake.http.server import Server
 from kaito.adapters.fake.http.watching import Closing
@@ -34,12 +35,17 @@ class Endpoint:
         port: int,
         catch_up: Callable[[], None],
         wake: Callable[[], None],
+        page_url: str = "",
     ) -> None:
-        """Raises: InvalidInput (nobody can listen there)."""
+        """`page_url` is told to a browser that comes to `/`.
+
+        Raises: InvalidInput (nobody can listen there).
+        """
         self._closing = Closing()
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         names = tuple(dict.fromkeys([host, *_NAMES]))
-        certificates = make_certificates(names, SystemClock().now_s())  # TLS is of the real world
+        # TLS is of the real world.
+        certificates = make_certificates(names, SystemClock().now_s(), name="kaito-twin")
         app = kubernetes_app(
             store,
             now_s=now_s,
@@ -51,7 +57,8 @@ class Endpoint:
             closing=self._closing,
         )
         try:
-            self._server = Server(app, host=host, port=port, certificates=certificates)
+            front = pointing_to_page(app, page_url) if page_url else app
+            self._server = Server(front, host=host, port=port, certificates=certificates)
         except OSError as error:
             raise _cannot_listen(host, port, error) from error
         where = f"[{host}]" if ":" in host else host
