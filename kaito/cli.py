@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from kaito.logs import LogFormat, configure_logging
+
 app = typer.Typer(
     help="Serve and fine-tune large language models on Kubernetes.\n\n"
     "To try a manifest with no cluster: python -m sim run FILE",
@@ -96,6 +98,16 @@ def operator_run(
             min=1, max=65535, envvar="KAITO_HTTP_PORT", help="/healthz, /readyz and /metrics."
         ),
     ] = 8080,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            envvar="KAITO_NAMESPACE", help="Look after this namespace only. Empty: after all."
+        ),
+    ] = "",
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
+    ] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every round.")] = False,
 ) -> None:
     """Reconcile Workspaces until SIGTERM.
@@ -105,19 +117,16 @@ def operator_run(
 
     kaito operator run --kubeconfig ~/.kube/config
 
-    Exit code: 0 stopped, 1 the lease was lost (restart), 2 no cluster is configured.
+    Exit code: 0 stopped, 1 the lease was lost (restart), 2 no cluster is configured or the
+    settings are wrong.
     """
-    import logging
-
     from kaito.bootstrap.operator import OperatorSettings, run_operator
     from kaito.domain.errors import InvalidInput
 
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    configure_logging(log_format, verbose=verbose)
     settings = OperatorSettings(
         workers=workers,
+        namespace=namespace,
         lease_namespace=lease_namespace,
         http_address=http_address,
         http_port=http_port,
@@ -128,6 +137,142 @@ def operator_run(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
     raise typer.Exit(code)
+
+
+webhook_app = typer.Typer(
+    help="Refuse Workspaces that could never run, before they are stored.", no_args_is_help=True
+)
+app.add_typer(webhook_app, name="webhook")
+
+_WEBHOOK_SERVICE = "kaito-system/kaito-webhook"
+
+
+@webhook_app.command("run")
+def webhook_run(
+    certificate: Annotated[
+        Path,
+        typer.Option(
+            envvar="KAITO_WEBHOOK_CERTIFICATE", help="PEM file of the server's certificate chain."
+        ),
+    ],
+    private_key: Annotated[
+        Path,
+        typer.Option(
+            envvar="KAITO_WEBHOOK_PRIVATE_KEY", help="PEM file of its key, without a passphrase."
+        ),
+    ],
+    address: Annotated[
+        str, typer.Option(envvar="KAITO_WEBHOOK_ADDRESS", help="Where to listen.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="KAITO_WEBHOOK_PORT", help="Where to listen.")
+    ] = 9443,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
+    ] = LogFormat.TEXT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every answer.")] = False,
+) -> None:
+    """Answer the API server's AdmissionReviews over HTTPS until SIGTERM.
+
+    It has no access to the cluster and keeps nothing, so that any number may run. POST /validate;
+    GET /healthz, /readyz and /metrics. The files are read again when they change.
+
+    kaito webhook run --certificate tls.crt --private-key tls.key
+
+    Exit code: 0 stopped, 2 a file, the address or the port cannot be used.
+    """
+    from kaito.bootstrap.webhook import WebhookSettings, run_webhook
+    from kaito.domain.errors import InvalidInput
+
+    configure_logging(log_format, verbose=verbose)
+    settings = WebhookSettings(
+        certificate=certificate, private_key=private_key, address=address, port=port
+    )
+    try:
+        run_webhook(settings)
+    except InvalidInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+@webhook_app.command("configuration")
+def webhook_configuration(
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="PEM file of the CA to trust. Without it: what the API server trusts anyway, or "
+            "what cert-manager fills in.",
+        ),
+    ] = None,
+    url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="A webhook outside of the cluster, as in https://127.0.0.1:9443."
+        ),
+    ] = "",
+    service: Annotated[
+        str, typer.Option(metavar="NAMESPACE/NAME", help="The Service in front of the webhook.")
+    ] = _WEBHOOK_SERVICE,
+) -> None:
+    """Print the ValidatingWebhookConfiguration.
+
+    While the webhook does not answer, or its CA is not trusted, no Workspace can be created or
+    changed.
+
+    kaito webhook configuration --ca ca.crt | kubectl apply -f -
+
+    Exit code: 0 printed, 2 an option is wrong.
+    """
+    from kaito.bootstrap.webhook import configuration_manifest
+    from kaito.domain.errors import InvalidInput
+
+    if url and service != _WEBHOOK_SERVICE:
+        raise typer.BadParameter("give --url or --service, not both")
+    try:
+        text = configuration_manifest(service=service, url=url, authority_file=ca)
+    except InvalidInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    typer.echo(text, nl=False)
+
+
+@webhook_app.command("certificate")
+def webhook_certificate(
+    service: Annotated[
+        str, typer.Option(metavar="NAMESPACE/NAME", help="The Service in front of the webhook.")
+    ] = _WEBHOOK_SERVICE,
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="How long the certificate is valid.")
+    ] = 365,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="PEM file of CAs to trust as well: the ones before, until every pod has the new "
+            "certificate.",
+        ),
+    ] = None,
+) -> None:
+    """Print a Secret with a new certificate, and the configuration that trusts it.
+
+    For clusters without cert-manager. Nobody renews it: run this again before it ends. The Secret
+    holds a private key, so pipe it and keep no copy.
+
+    kaito webhook certificate --service kaito-system/kaito-webhook | kubectl apply -f -
+
+    Exit code: 0 printed, 2 an option is wrong.
+    """
+    from kaito.bootstrap.webhook import certificate_manifests
+    from kaito.domain.errors import InvalidInput
+
+    try:
+        text = certificate_manifests(service=service, days=days, authority_file=ca)
+    except InvalidInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    typer.echo(text, nl=False)
 
 
 def main() -> None:

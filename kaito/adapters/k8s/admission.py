@@ -1,17 +1,28 @@
 """Admission of Workspaces: the domain's rules, as the API server meets them."""
 
-from typing import Final, Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
 
 from kaito.adapters.kube_api import WORKSPACE, InvalidObject, KubeObject, Resource
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.change_rules import change_problems
 from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.sizing import size
 from kaito.domain.validation import validate
 from kaito.domain.workspace import Workspace, parse_workspace
 
 Operation: TypeAlias = Literal["CREATE", "UPDATE", "DELETE"]
 
 _SPEC_KEYS: Final = ("resource", "inference", "tuning")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the rules say of a write: problems refuse it, warnings go with it."""
+
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class WorkspaceAdmission:
@@ -36,21 +47,29 @@ class WorkspaceAdmission:
             return
         if operation == "DELETE" or new is None:
             return
+        problems = self.judge(new, old).problems
+        if problems:
+            text = refusal(new, "; ".join(str(problem) for problem in problems))
+            raise InvalidObject(text, causes=[problem.field for problem in problems])
+
+    def judge(self, new: KubeObject, old: KubeObject | None) -> Verdict:
+        """What to say of a Workspace that is created (`old` is None) or updated."""
         if old is not None and _may_pass(new, old):
-            return
+            return Verdict()
         try:
             workspace = parse_workspace(new)
-            problems = validate(workspace, self._catalogue)
-            problems += _changes(old, workspace)
         except InvalidInput as error:
-            problems = list(error.problems)
+            return Verdict(problems=error.problems)
+        problems = [*validate(workspace, self._catalogue), *_changes(old, workspace)]
         if problems:
-            name = new["metadata"].get("name", "")
-            text = "; ".join(str(problem) for problem in problems)
-            raise InvalidObject(
-                f"Workspace {name!r} is refused: {text}",
-                causes=[problem.field for problem in problems],
-            )
+            return Verdict(problems=tuple(problems))
+        warnings = size(workspace, self._catalogue).warnings
+        return Verdict(warnings=tuple(warning.message for warning in warnings))
+
+
+def refusal(obj: KubeObject, reason: str) -> str:
+    """The text of a refusal: which Workspace, and why."""
+    return f"Workspace {_metadata(obj).get('name', '')!r} is refused: {reason}"
 
 
 def _changes(old: KubeObject | None, new: Workspace) -> list[Problem]:
@@ -64,6 +83,11 @@ def _changes(old: KubeObject | None, new: Workspace) -> list[Problem]:
 
 
 def _may_pass(new: KubeObject, old: KubeObject) -> bool:
-    if "deletionTimestamp" in old["metadata"]:
+    if _metadata(old).get("deletionTimestamp"):
         return True
     return all(new.get(key) == old.get(key) for key in _SPEC_KEYS)
+
+
+def _metadata(obj: KubeObject) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = obj.get("metadata") or {}
+    return found

@@ -3,7 +3,7 @@ apart, and NodeClaim as far as kaito needs one.
 
 Structural schemas know neither references nor unions with null nor `additionalProperties: false`,
 so the models' JSON schema is rewritten. The server prunes unknown fields; strict refusal is the
-webhook's work.
+webhook's work. What rules can say without the webhook, they say (`crd_rules`).
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from kaito.adapters.k8s.crd_rules import rules
 from kaito.adapters.kube_api import NODE_CLAIM
 from kaito.domain import labels
 from kaito.domain.parsing import SINCE
@@ -151,6 +152,11 @@ def _version(version: str) -> dict[str, Any]:
     if version == "v1alpha1":
         resource = properties["properties"]["resource"]
         resource["properties"]["instanceType"]["default"] = V1ALPHA1_INSTANCE_TYPE
+    for path, found in rules().items():
+        part = properties
+        for name in path.split(".") if path else ():
+            part = part["properties"][name]
+        part["x-kubernetes-validations"] = found
     return {
         "name": version,
         "served": True,

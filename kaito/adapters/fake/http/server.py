@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from kaito.adapters.fake.http.certificates import Certificates
+from kaito.adapters.certificates import Certificates
 
 _GOODBYE_S: Final = 1  # what open requests get before a stop cuts them off
 _LAST_TURNS_S: Final = 0.01  # for the loop to close what was cut off

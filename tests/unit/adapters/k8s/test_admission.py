@@ -15,7 +15,7 @@ from kaito.adapters.kube_api import (
     Resource,
     thaw,
 )
-from tests.unit.domain.builders import CATALOGUE, manifest
+from tests.unit.domain.builders import CATALOGUE, V100, manifest
 
 BAD: dict[str, Any] = {
     "inference": {"preset": {"name": "gpt-5"}, "adapters": [{"source": {"name": "A"}}]}
@@ -114,6 +114,17 @@ def test_what_leaves_the_spec_alone_passes_whatever_the_rules_say_now() -> None:
     changed["resource"]["count"] = 2
     with pytest.raises(InvalidObject):
         check("UPDATE", changed, old)
+
+
+def test_what_is_accepted_may_come_with_warnings() -> None:
+    admission = WorkspaceAdmission(CATALOGUE)
+    old_card = manifest(instance_type=V100)
+    verdict = admission.judge(old_card, None)
+    assert verdict.problems == ()
+    (warning,) = verdict.warnings
+    assert warning.startswith("NVIDIA V100 16GB has compute capability 7.0")
+    assert admission.judge(old_card, old_card).warnings == (), "once is enough"
+    assert admission.judge(manifest(), None).warnings == ()
 
 
 def test_a_workspace_that_is_being_deleted_can_always_be_let_go() -> None:

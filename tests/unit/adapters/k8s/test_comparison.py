@@ -81,7 +81,11 @@ def test_a_missing_key_is_found_unless_it_is_empty(
         return
     key = data.draw(st.sampled_from(sorted(wanted)))
     live = {other: value for other, value in wanted.items() if other != key}
-    assert differences(wanted, live) == ([] if wanted[key] in ([], {}) else [key])
+    assert differences(wanted, live) == ([] if _says_nothing(wanted[key]) else [key])
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is False or value in ([], {})
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,9 @@ def test_a_missing_key_is_found_unless_it_is_empty(
         ({"a": 1, "b": {"c": 2}}, {}, ["a", "b"]),
         ({"a": ""}, {}, ["a"]),
         ({"a": 0}, {"a": False}, []),
+        ({"a": False, "b": {"c": False}}, {"b": {}}, []),
+        ({"a": False}, {"a": True}, ["a"]),
+        ({"a": True}, {}, ["a"]),
         ({"a": 1}, [], ["."]),
     ],
 )

@@ -160,6 +160,18 @@ def test_a_burst_of_changes_is_one_round(world: World, apply: Apply) -> None:
             {PHI},
         ),
         (
+            POD,  # of KAITO v0.12
+            {
+                "metadata": {
+                    "name": "p",
+                    "namespace": "default",
+                    "labels": {labels.WORKSPACE: "phi"},
+                },
+                "spec": {"containers": [{"name": "a", "image": "a"}]},
+            },
+            {PHI},
+        ),
+        (
             SERVICE,
             {
                 "metadata": {
@@ -195,6 +207,17 @@ def test_whom_a_change_concerns(
     world.polled()
     world.store.create(resource, body)
     assert set(world.polled()) == keys
+
+
+def test_a_node_wakes_the_machine_that_kaito_named(world: World) -> None:
+    adopted = to_node_claim(machine_spec())
+    adopted["metadata"]["name"] = "ws123456789"
+    theirs = Key("NodeClaim", "", "ws123456789")
+    world.store.create(NODE_CLAIM, adopted)
+    assert set(world.polled()) == {theirs, PHI}
+    node = {"metadata": {"name": "n", "labels": dict(machine_spec().labels)}}
+    world.store.create(NODE, node)
+    assert {theirs, PHI} <= set(world.polled())
 
 
 def test_a_deletion_is_a_change(world: World, apply: Apply) -> None:

@@ -99,9 +99,10 @@ def test_every_object_belongs_to_the_workspace() -> None:
 
 
 def test_the_services() -> None:
-    selector = {"kaito.sh/workspace": "phi", "kaito.sh/workspacenamespace": "default"}
+    selector = {"kaito.sh/workspace": "phi"}
     assert body(workload(), SERVICE)["spec"] == {
         "type": "ClusterIP",
+        "publishNotReadyAddresses": False,
         "selector": selector,
         "ports": [{"name": "http", "port": 80, "targetPort": 5000, "protocol": "TCP"}],
     }
@@ -118,7 +119,7 @@ def test_the_services() -> None:
 def test_the_stateful_set() -> None:
     spec = body(workload(), STATEFUL_SET)["spec"]
     template = spec.pop("template")
-    selected = {"kaito.sh/workspace": "phi", "kaito.sh/workspacenamespace": "default"}
+    selected = {"kaito.sh/workspace": "phi"}
     assert spec == {
         "replicas": 1,
         "podManagementPolicy": "Parallel",

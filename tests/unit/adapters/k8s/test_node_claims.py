@@ -7,15 +7,17 @@ from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.k8s.node_claims import (
     attempt_annotations,
     status_of,
+    to_adoptable,
     to_machine,
     to_node_claim,
     to_node_view,
 )
 from kaito.adapters.kube_api import NODE_CLAIM
 from kaito.domain import labels
-from kaito.domain.machine import Attempt, NodeView
+from kaito.domain.machine import NO_SLOT, Attempt, NodeView, Owner
 from kaito.domain.plan import WriteMachine
 from kaito.domain.workspace_plan import machine_specs
+from tests.contract import kaito_v012
 from tests.unit.domain.builders import (
     A10,
     CATALOGUE,
@@ -91,6 +93,30 @@ def test_a_stored_claim_is_the_machine_it_was_made_from(store: ObjectStore) -> N
     leaving = to_machine(store.get(NODE_CLAIM, spec.name))
     assert leaving is not None
     assert leaving.deleting
+
+
+def test_a_claim_of_kaitos_is_a_machine_without_a_slot(store: ObjectStore) -> None:
+    workspace_of = seen().workspace
+    stored = {
+        "metadata": {
+            "name": workspace_of.name,
+            "namespace": workspace_of.namespace,
+            "uid": workspace_of.uid,
+        }
+    }
+    claim = store.create(NODE_CLAIM, kaito_v012.node_claim(stored))
+    owner = Owner(uid=UID, namespace=workspace_of.namespace, name=workspace_of.name)
+    machine = to_adoptable(claim, owner)
+    assert machine is not None
+    assert (machine.claim_name, machine.cloud_name) == (kaito_v012.CLAIM, kaito_v012.CLAIM)
+    assert (machine.spec.owner, machine.spec.slot) == (owner, NO_SLOT)
+    assert machine.spec.instance_type == kaito_v012.INSTANCE_TYPE
+    assert machine.spec.disk_bytes == 87 << 30
+    assert machine.spec.gpus == 1, "it is not recorded: at least one"
+    assert to_machine(claim) is None, "nobody's yet"
+    assert to_adoptable(claim, replace(owner, namespace="other")) is None
+    assert to_adoptable(claim, replace(owner, name="other")) is None
+    assert to_adoptable(store.create(NODE_CLAIM, to_node_claim(SPEC)), owner) is None, "ours"
 
 
 def test_its_status_there_and_back(store: ObjectStore) -> None:

@@ -1,17 +1,21 @@
-"""TLS of one run: a certificate authority of its own, and the server's certificate from it."""
+"""TLS of one server: a certificate authority of its own, and the server's certificate from it.
+
+The authority's key is forgotten, so nobody can make a second certificate that it vouches for.
+"""
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_EARLIER = timedelta(hours=1)  # clocks differ
-_LIFE = timedelta(days=365)
+_EARLIER: Final = timedelta(hours=1)  # clocks differ
+_LIFE_DAYS: Final = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +24,22 @@ class Certificates:
 
     authority: bytes
     server: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
-def make_certificates(hosts: Sequence[str], now_s: float) -> Certificates:
-    """New keys and certificates for a server that is reached by these names and addresses."""
+def make_certificates(
+    hosts: Sequence[str], now_s: float, *, name: str, days: int = _LIFE_DAYS
+) -> Certificates:
+    """New keys and certificates for a server that is reached by these names and addresses.
+
+    `name` (up to 60 characters) is what the certificates say of themselves.
+    """
     now = datetime.fromtimestamp(now_s, UTC)
+    ends = now + timedelta(days=days)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name = _name("kaito-twin-ca")
+    ca_name = _name(f"{name}-ca")
     ca = (
-        _builder(ca_name, ca_name, ca_key, now)
+        _builder(ca_name, ca_name, ca_key, now, ends)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(
@@ -38,7 +48,7 @@ def make_certificates(hosts: Sequence[str], now_s: float) -> Certificates:
         .sign(ca_key, hashes.SHA256())
     )
     server = (
-        _builder(_name("kaito-twin"), ca_name, key, now)
+        _builder(_name(name), ca_name, key, now, ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -60,7 +70,11 @@ def make_certificates(hosts: Sequence[str], now_s: float) -> Certificates:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    ends: datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -69,7 +83,7 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _EARLIER)
-        .not_valid_after(now + _LIFE)
+        .not_valid_after(ends)
     )
 
 
