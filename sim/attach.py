@@ -20,13 +20,12 @@ DEFAULT_SEED: Final = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachSettings:
-    """How to attach. `speed` divides the world's latencies. `controllers`: see `AttachedWorld`."""
+    """How to attach. `speed` divides the world's latencies."""
 
     kubeconfig: Path
     speed: float
     seed: int = DEFAULT_SEED
     region: str = WorldSettings().region
-    controllers: bool = False
 
 
 def attach(
@@ -73,7 +72,6 @@ async def _attach(
         recorder=_PhaseReporter(on_phase),
         from_thread=from_thread,
         on_error=on_error,
-        controllers=settings.controllers,
     )
     try:
         on_ready(world.url, world.start())

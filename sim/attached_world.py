@@ -13,12 +13,8 @@ import simpy
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.container_phases import Recorder
 from kaito.adapters.fake.engine import Engine
-from kaito.adapters.fake.garbage_collector import GarbageCollector
-from kaito.adapters.fake.job import JobController
 from kaito.adapters.fake.kubelet import Kubelet
 from kaito.adapters.fake.node_heartbeat import NodeHeartbeat
-from kaito.adapters.fake.scheduler import Scheduler
-from kaito.adapters.fake.stateful_set import StatefulSetController
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.k8s.client import ClientSettings, KubernetesClientApi
 from kaito.adapters.k8s.client_configuration import load_configuration
@@ -48,8 +44,6 @@ class AttachedWorld:
 
     One thread steps everything but the Nodes' heartbeats, which must be in time. `from_thread`
     makes a wake-up safe to call from a watch's thread.
-    `controllers`: also run a scheduler, a garbage collector and the controllers of StatefulSets
-    and Jobs, for an API server that has none.
     """
 
     def __init__(
@@ -63,7 +57,6 @@ class AttachedWorld:
         recorder: Recorder,
         from_thread: FromThread,
         on_error: Callable[[str, PortError], None],
-        controllers: bool = False,
     ) -> None:
         self.env = simpy.Environment(initial_time=now_s())
         clock = VirtualClock(self.env)
@@ -97,11 +90,6 @@ class AttachedWorld:
                 self.api, wake, phases=phases, recorder=recorder, serves=self._serves
             )
         )
-        if controllers:
-            self._plug_in(lambda wake: GarbageCollector(self.api, wake=wake))
-            self._plug_in(lambda wake: StatefulSetController(self.api, wake))
-            self._plug_in(lambda wake: JobController(self.api, wake))
-            self._plug_in(lambda wake: Scheduler(self.api, wake))
         self._cache = InformerCache(self.api, _READ)
         ports = kubernetes_ports(
             self._cache, live=self.api, cloud=self.cloud, clock=clock, catalogue=catalogue

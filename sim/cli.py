@@ -227,22 +227,15 @@ def attach(
         typer.Option(min=0.1, max=1000, help="How many times as fast as a real cloud."),
     ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")] = 0,
-    controllers: Annotated[
-        bool,
-        typer.Option(
-            "--controllers",
-            help="Also run a scheduler and the StatefulSet, Job and garbage collectors' "
-            "controllers, for an API server that stands alone.",
-        ),
-    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no phases.")] = False,
 ) -> None:
     """Play the GPU machines of a real cluster, and the pods on them.
 
     NodeClaims that kaito wrote become Nodes with GPUs, as Karpenter's would, and pods on them
     pull, load and serve in pretence: `kaito operator run` can be tried end to end on a cluster
-    without GPUs. Nodes and pods of others are left alone. Do not attach to a cluster in which
-    Karpenter or the gpu-provisioner acts on the same NodeClaims: both would make a machine.
+    without GPUs. The cluster's own scheduler and controllers do their part; Nodes and pods of
+    others are left alone. Do not attach to a cluster in which Karpenter or the gpu-provisioner acts
+    on the same NodeClaims: both would make a machine.
 
     Stopped, it leaves its Nodes; started again, it takes them up. To remove all of it, delete the
     Workspaces while it runs.
@@ -250,7 +243,7 @@ def attach(
     \b
     Examples:
       python -m sim attach --kubeconfig ~/.kube/kind
-      python -m sim attach --kubeconfig envtest/kubeconfig --controllers --speed 600
+      python -m sim attach --kubeconfig ~/.kube/kind --speed 600 --seed 7
 
     Exit code: 0 stopped, 1 the cluster does not answer or does not allow it, 2 no such cluster.
     """
@@ -258,9 +251,7 @@ def attach(
     from sim.attach import AttachSettings
     from sim.attach import attach as attach_to
 
-    settings = AttachSettings(
-        kubeconfig=kubeconfig, speed=speed, seed=seed, controllers=controllers
-    )
+    settings = AttachSettings(kubeconfig=kubeconfig, speed=speed, seed=seed)
     with _input_errors():
         try:
             left = attach_to(

@@ -124,7 +124,7 @@ class Invariants:
                 self._judge_status(key)
             return
         if resource is POD:
-            key = _workspace_of(obj)
+            key = _workspace_of_pod(obj)
             ready = self._ready_pods.setdefault(key, {})
             if not gone and is_true(obj, "Ready") and "deletionTimestamp" not in obj["metadata"]:
                 ready[name_of(obj)] = obj["spec"]["nodeName"]
@@ -190,7 +190,7 @@ class Invariants:
             yield f"INV-4: Workspace {namespace}/{name} is Ready, {why}", UNTRUE_STATUS_LIMIT_S
 
     def _is_of_nobody(self, pod: KubeObject) -> bool:
-        key = _workspace_of(pod)
+        key = _workspace_of_pod(pod)
         return bool(key[1]) and key not in self._workspaces
 
 
@@ -208,9 +208,8 @@ def _why_untrue(workspace: KubeObject, ready_pods: int) -> str:
     return ""
 
 
-def _workspace_of(obj: KubeObject) -> Key:
-    found = labels_of(obj)
-    return found.get(labels.WORKSPACE_NAMESPACE, ""), found.get(labels.WORKSPACE, "")
+def _workspace_of_pod(pod: KubeObject) -> Key:
+    return namespace_of(pod), labels_of(pod).get(labels.WORKSPACE, "")
 
 
 def _is_of_none(obj: KubeObject, uids: set[str]) -> bool:

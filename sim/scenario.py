@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from kaito.domain.provisioner import Provisioner
 from sim.expectations import AnyExpect
 from sim.manifests import Key
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
@@ -62,6 +63,7 @@ Step: TypeAlias = Apply | Patch | Delete | Inject
 class World:
     """The simulated world. `latencies_s` fixes phases by name, before `latency_scale`."""
 
+    provisioner: Provisioner = Provisioner.KARPENTER
     region: str = DEFAULT_REGION
     latency_scale: float = 1.0
     latencies_s: Mapping[str, float] = field(default_factory=dict)

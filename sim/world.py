@@ -11,6 +11,7 @@ import simpy
 from kaito.adapters.fake import cloud, container_phases
 from kaito.adapters.fake.cloud import FakeGpuCloud, MachineLife
 from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
+from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
 from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, FaultyKubeApi, StaleBy, Verb
 from kaito.adapters.fake.garbage_collector import GarbageCollector
@@ -131,7 +132,7 @@ class World:
             now_s=self.clock.now_s,
             new_uid=lambda: str(uuid.UUID(int=uids.getrandbits(128), version=4)),
             resources=(*SERVED, *FOR_CLIENTS),
-            admission=(WorkspaceAdmission(catalogue),) if webhook else (),
+            admission=(WorkspaceAdmission(catalogue, settings.provisioner),) if webhook else (),
         )
         self._plug_in(RESOURCES)
         latencies = latencies_of(settings)
@@ -166,7 +167,12 @@ class World:
             remembers=stale_reads,
         )
         self.ports = kubernetes_ports(
-            api, live=self.store, cloud=faulty_cloud, clock=self.clock, catalogue=catalogue
+            api,
+            live=self.store,
+            cloud=faulty_cloud,
+            clock=self.clock,
+            catalogue=catalogue,
+            provisioner=settings.provisioner,
         )
         self.operator = Operator(
             self.env,
@@ -224,7 +230,7 @@ class World:
         """
         from kaito.adapters.fake.http.endpoint import Endpoint
 
-        self._start_heartbeats()
+        self._start_what_people_look_at()
         return Endpoint(
             self.store,
             now_s=self.clock.now_s,
@@ -284,8 +290,11 @@ class World:
         view = workspaces.to_view(workspace)
         if view.problems or "deletionTimestamp" in workspace["metadata"]:
             return None
-        config = KubeWorkspaceStore(self.store, self.clock).observe(view.workspace).config
-        decided = self.ports.decisions.of(view.workspace, config)
+        decisions = self.ports.decisions
+        store = KubeWorkspaceStore(self.store, self.clock, decisions.provisioner)
+        cluster = store.observe(view.workspace)
+        own = decisions.own_nodes(view.workspace, cluster)
+        decided = decisions.of(view.workspace, cluster.config, own)
         return decided.sizing if isinstance(decided, Wanted) else None
 
     def _spans(self, phases: Sequence[Phase]) -> "list[Span]":
@@ -326,8 +335,8 @@ class World:
             slot = Slot(self.env)
             slot.attach(make(slot.wake).step)
 
-    def _start_heartbeats(self) -> None:
-        """Renew the Leases of nodes, which people look at; a run that nobody watches needs none."""
+    def _start_what_people_look_at(self) -> None:
+        """Leases of nodes and EndpointSlices: a run that nobody looks into does without."""
         with suppress(AlreadyExists):
             self.store.create(NAMESPACE, {"metadata": {"name": LEASE_NAMESPACE}})
         slot = Slot(self.env)
@@ -335,6 +344,8 @@ class World:
             self.store, slot.wake, serves=lambda node: self.cloud.has_node(name_of(node))
         )
         slot.attach(heartbeat.step)
+        slot = Slot(self.env)
+        slot.attach(EndpointSliceController(self.store, slot.wake).step)
 
     def _api_error(self, fault: ApiError) -> Callable[[Verb], Fault | None]:
         until_s = self.clock.now_s() + fault.for_s if fault.for_s is not None else None

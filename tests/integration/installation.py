@@ -94,6 +94,7 @@ class Installation:
     plane: ControlPlane
     directory: Path
     running: list[Running] = field(default_factory=list)
+    python: str = sys.executable
 
     @classmethod
     def on(cls, binaries: Binaries, directory: Path, overlay: Path = OVERLAY) -> "Installation":
@@ -199,10 +200,10 @@ class Installation:
         self.kubectl("apply", "-f", "-", stdin=configuration.stdout)
         return running
 
-    def attach(self, speed: float = 600.0) -> Running:
+    def attach(self, *flags: str, speed: float = 600.0) -> Running:
         """`python -m sim attach`, as administrator."""
-        command = [sys.executable, "-m", "sim", "attach", "--kubeconfig", self.plane.kubeconfig]
-        running = self.start("attach", *command, "--speed", str(speed))
+        command = [self.python, "-m", "sim", "attach", "--kubeconfig", self.plane.kubeconfig]
+        running = self.start("attach", *command, "--speed", str(speed), *flags)
         eventually(lambda: "Playing the machines" in running.printed(), "sim attach is ready")
         return running
 

@@ -1,10 +1,11 @@
 """The world by the clock on the wall; here the wall's clock is turned by hand."""
 
 import asyncio
+import threading
 
 import simpy
 
-from sim.wall_clock import WallClockDriver
+from sim.wall_clock import StepThread, WallClockDriver
 
 
 class Wall:
@@ -72,3 +73,32 @@ def test_running_driver_is_woken() -> None:
 
     asyncio.run(play())
     assert seen == [wall.now_s]
+
+
+def test_thread_steps_when_due_and_when_woken() -> None:
+    steps: list[float] = []
+    stepped = threading.Semaphore(0)
+    now_s = 0.0
+
+    def step(at_s: float) -> float | None:
+        steps.append(at_s)
+        stepped.release()
+        return at_s + 0.01 if len(steps) == 1 else None  # then only when woken
+
+    thread = StepThread("test", lambda: now_s)
+    thread.start(step)
+    assert stepped.acquire(timeout=5), "at once"
+    assert stepped.acquire(timeout=5), "when it is due"
+    now_s = 7.0
+    thread.wake()
+    assert stepped.acquire(timeout=5)
+    assert steps[-1] == 7.0
+    thread.stop(5)
+    taken = len(steps)
+    thread.wake()
+    assert not stepped.acquire(timeout=0.05)
+    assert len(steps) == taken
+
+
+def test_thread_that_never_began_can_be_stopped() -> None:
+    StepThread("test", lambda: 0.0).stop(5)
