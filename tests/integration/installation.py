@@ -253,3 +253,17 @@ def succeeded(workspace: Mapping[str, Any]) -> bool:
     return any(
         each["type"] == "WorkspaceSucceeded" and each["status"] == "True" for each in conditions
     )
+
+
+def workspace(name: str, namespace: str = "default") -> dict[str, Any]:
+    """A small model on a GPU that vLLM serves it from."""
+    return {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": name, "namespace": namespace},
+        "resource": {
+            "instanceType": "Standard_NV36ads_A10_v5",
+            "labelSelector": {"matchLabels": {"apps": name}},
+        },
+        "inference": {"preset": {"name": "phi-3-mini-4k-instruct"}},
+    }

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from tests.integration.installation import (
     Installation,
     eventually,
     succeeded,
+    workspace,
 )
 
 READY_LIMIT_S = 120.0
@@ -30,19 +30,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield installed
     finally:
         installed.close()
-
-
-def workspace(name: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "kaito.sh/v1beta1",
-        "kind": "Workspace",
-        "metadata": {"name": name, "namespace": "default"},
-        "resource": {
-            "instanceType": "Standard_NV36ads_A10_v5",
-            "labelSelector": {"matchLabels": {"apps": name}},
-        },
-        "inference": {"preset": {"name": "phi-3-mini-4k-instruct"}},
-    }
 
 
 def test_machines_and_pods_are_played(cluster: Installation) -> None:

@@ -17,6 +17,7 @@ from tests.integration.installation import (
     Running,
     eventually,
     succeeded,
+    workspace,
 )
 from tests.integration.write_counter import WriteCounter
 
@@ -77,7 +78,7 @@ class Life:
                 return check
 
             self._operator = start()
-            cluster.apply(manifest(namespace))
+            cluster.apply(workspace(NAME, namespace))
             eventually(going(self._is_ready), f"{namespace}: READY", LIMIT_S)
             self.writes_until_ready = counter.writes
             self.end = self._objects()
@@ -119,19 +120,6 @@ class Life:
 
     def _selector(self) -> tuple[str, ...]:
         return ("-l", f"kaito.sh/workspacenamespace={self._namespace}")
-
-
-def manifest(namespace: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "kaito.sh/v1beta1",
-        "kind": "Workspace",
-        "metadata": {"name": NAME, "namespace": namespace},
-        "resource": {
-            "instanceType": "Standard_NV36ads_A10_v5",
-            "labelSelector": {"matchLabels": {"apps": NAME}},
-        },
-        "inference": {"preset": {"name": "phi-3-mini-4k-instruct"}},
-    }
 
 
 def _shape(obj: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +181,7 @@ def test_the_api_server_may_crash_while_a_machine_is_made(cluster: Installation)
     cluster.kubectl("create", "namespace", "outage")
     operator = cluster.operator("--namespace", "outage")
     before = len(machines_ordered(cluster))
-    cluster.apply(manifest("outage"))
+    cluster.apply(workspace(NAME, "outage"))
     eventually(lambda: len(machines_ordered(cluster)) > before, "a machine is recorded")
     cluster.plane.crash_api_server()
     eventually(

@@ -19,6 +19,7 @@ from tests.integration.installation import (
     OPERATOR,
     Installation,
     eventually,
+    workspace,
 )
 
 WORKSPACES = 300
@@ -44,20 +45,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield installed
     finally:
         installed.close()
-
-
-def manifest(number: int) -> dict[str, Any]:
-    name = f"phi-3-{number:03d}"
-    return {
-        "apiVersion": "kaito.sh/v1beta1",
-        "kind": "Workspace",
-        "metadata": {"name": name, "namespace": "default"},
-        "resource": {
-            "instanceType": "Standard_NV36ads_A10_v5",
-            "labelSelector": {"matchLabels": {"apps": name}},
-        },
-        "inference": {"preset": {"name": "phi-3-mini-4k-instruct"}},
-    }
 
 
 def moment_s(text: str) -> float:
@@ -99,7 +86,7 @@ def test_three_hundred_workspaces(cluster: Installation, record_property: Record
     eventually(lambda: operator.get("/readyz") == "leading", "the operator leads")
     at_start = len(cluster.requests_of(OPERATOR))
     began_s = time.monotonic()
-    cluster.apply(*map(manifest, range(WORKSPACES)))
+    cluster.apply(*(workspace(f"phi-3-{number:03d}") for number in range(WORKSPACES)))
     applied_s = time.monotonic() - began_s
 
     succeeded = f'kaito_workspace_count{{phase="succeeded"}} {WORKSPACES:.1f}'
