@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kaito.domain.provisioner import Provisioner
 from kaito.logs import LogFormat, configure_logging
 
 app = typer.Typer(
@@ -79,6 +80,15 @@ def operator_run(
             help="The cluster. Without it: the pod's service account, else KUBECONFIG.",
         ),
     ] = None,
+    provisioner: Annotated[
+        Provisioner,
+        typer.Option(
+            envvar="KAITO_PROVISIONER",
+            help="karpenter: order a machine for each Node that a model needs, as a NodeClaim that "
+            "Karpenter or gpu-provisioner acts on. byo, bring your own: run models on the GPU "
+            "Nodes that resource.labelSelector finds, and order none.",
+        ),
+    ] = Provisioner.KARPENTER,
     workers: Annotated[
         int, typer.Option(min=1, max=100, envvar="KAITO_WORKERS", help="Rounds at a time.")
     ] = 5,
@@ -113,9 +123,13 @@ def operator_run(
     """Reconcile Workspaces until SIGTERM.
 
     NodeClaims are created and read; Karpenter, or another controller that acts on NodeClaims,
-    makes the machines.
+    makes the machines. With --provisioner byo there are none: label your GPU Nodes, and name the
+    labels in resource.labelSelector. What the Nodes have is read from their instance type or from
+    the labels of NVIDIA's GPU feature discovery.
 
     kaito operator run --kubeconfig ~/.kube/config
+
+    kaito operator run --kubeconfig ~/.kube/config --provisioner byo
 
     Exit code: 0 stopped, 1 the lease was lost (restart), 2 no cluster is configured or the
     settings are wrong.
@@ -125,6 +139,7 @@ def operator_run(
 
     configure_logging(log_format, verbose=verbose)
     settings = OperatorSettings(
+        provisioner=provisioner,
         workers=workers,
         namespace=namespace,
         lease_namespace=lease_namespace,
@@ -167,6 +182,14 @@ def webhook_run(
     port: Annotated[
         int, typer.Option(min=1, max=65535, envvar="KAITO_WEBHOOK_PORT", help="Where to listen.")
     ] = 9443,
+    provisioner: Annotated[
+        Provisioner,
+        typer.Option(
+            envvar="KAITO_PROVISIONER",
+            help="As for the operator. karpenter: resource.instanceType is required. byo: it may "
+            "be left out, and any label of a Node may be selected by.",
+        ),
+    ] = Provisioner.KARPENTER,
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
@@ -190,7 +213,7 @@ def webhook_run(
         certificate=certificate, private_key=private_key, address=address, port=port
     )
     try:
-        run_webhook(settings)
+        run_webhook(settings, provisioner)
     except InvalidInput as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

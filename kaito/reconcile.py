@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
-from kaito.domain.cluster_view import ConfigView, WorkloadView, WorkspaceView
+from kaito.domain.cluster_view import ClusterView, ConfigView, WorkloadView, WorkspaceView
 from kaito.domain.decision import Refusal, Wanted, decide
 from kaito.domain.errors import PortError, Rejected, Unavailable
 from kaito.domain.machine import Machine, Owner
@@ -21,6 +21,7 @@ from kaito.domain.machine_plan import (
     orphans,
     plan_machine,
 )
+from kaito.domain.own_nodes import OwnNodes, find_nodes
 from kaito.domain.plan import (
     AddFinalizer,
     AdoptMachine,
@@ -42,6 +43,7 @@ from kaito.domain.plan import (
     WriteStatus,
 )
 from kaito.domain.ports import Clock, MachineCloud, MachineStore, WorkspaceStore
+from kaito.domain.provisioner import Provisioner
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import plan_workspace, write_rejected
 
@@ -66,20 +68,37 @@ Steps: TypeAlias = Generator[None, None, Outcome]
 
 
 class Decisions:
-    """What each Workspace wants, decided again only when its spec or its config has changed."""
+    """What each Workspace wants, decided again only when its spec, its config or the shape of its
+    Nodes has changed."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(
+        self, catalogue: Catalogue, provisioner: Provisioner = Provisioner.KARPENTER
+    ) -> None:
+        self.provisioner = provisioner
         self._catalogue = catalogue
         self._known: dict[str, tuple[object, Wanted | Refusal]] = {}
 
-    def of(self, workspace: Workspace, config: ConfigView | None) -> Wanted | Refusal:
+    def own_nodes(self, workspace: Workspace, cluster: ClusterView) -> OwnNodes | None:
+        """The Nodes that the user brings, or None where machines are ordered."""
+        if self.provisioner is not Provisioner.BYO:
+            return None
+        return find_nodes(workspace, cluster, self._catalogue)
+
+    def of(
+        self, workspace: Workspace, config: ConfigView | None, own: OwnNodes | None = None
+    ) -> Wanted | Refusal:
         """The same as `decision.decide`."""
         metadata = workspace.metadata
-        basis = (metadata.generation, tuple(sorted(metadata.annotations.items())), _basis(config))
+        basis = (
+            metadata.generation,
+            tuple(sorted(metadata.annotations.items())),
+            _basis(config),
+            own and (own.shape or own.missing),
+        )
         known = self._known.get(workspace.uid)
         if known is not None and known[0] == basis:
             return known[1]
-        decided = decide(workspace, self._catalogue, config)
+        decided = decide(workspace, self._catalogue, config, own)
         if len(self._known) >= DECISIONS_LIMIT:  # Workspaces that went without being seen to go
             del self._known[next(iter(self._known))]
         self._known[workspace.uid] = (basis, decided)
@@ -104,6 +123,11 @@ class Ports:
     clock: Clock
     limits: MachineLimits
     decisions: Decisions
+
+    @property
+    def provisioner(self) -> Provisioner:
+        """Who brings the Nodes."""
+        return self.decisions.provisioner
 
 
 def reconcile_workspace(ports: Ports, namespace: str, name: str) -> Steps:
@@ -190,18 +214,19 @@ def _owner_is_known(ports: Ports, owner: Owner) -> Generator[None, None, bool]:
 def _observe_and_plan(ports: Ports, view: WorkspaceView) -> Generator[None, None, WorkspacePlan]:
     cluster = ports.workspaces.observe(view.workspace)
     yield
+    own = ports.decisions.own_nodes(view.workspace, cluster)
     live: WorkloadView | None = None
     wanted: Wanted | Refusal
     if view.problems:
         wanted = Refusal(reason="InvalidSpec", problems=view.problems)
     else:
-        wanted = ports.decisions.of(view.workspace, cluster.config)
+        wanted = ports.decisions.of(view.workspace, cluster.config, own)
     if view.workspace.is_deleting:
         ports.decisions.forget(view.workspace)
     elif isinstance(wanted, Wanted):
         live = ports.workspaces.compare(wanted.workload)
         yield
-    return plan_workspace(view, cluster, wanted, live, now_s=ports.clock.now_s())
+    return plan_workspace(view, cluster, wanted, live, now_s=ports.clock.now_s(), own=own)
 
 
 def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, MachineView]:
@@ -252,12 +277,8 @@ def _act_workspace_step(
             store.remove_finalizer(view)
         case WriteStatus(status=status):
             return store.write_status(view, status)
-        case CreateMachine(spec=spec):
-            store.create_machine(spec)
-        case AdoptMachine(machine=machine):
-            store.adopt_machine(machine)
-        case DeleteMachine(claim_name=claim_name, uid=uid):
-            store.delete_machine(claim_name, uid)
+        case CreateMachine() | AdoptMachine() | DeleteMachine():
+            _act_on_machine(store, step)
         case ApplyWorkload(workload=workload, replace=replace):
             store.apply_workload(workload, replace=replace)
         case AdoptWorkload(workload=workload):
@@ -267,6 +288,18 @@ def _act_workspace_step(
         case _:
             assert_never(step)
     return view
+
+
+def _act_on_machine(
+    store: WorkspaceStore, step: CreateMachine | AdoptMachine | DeleteMachine
+) -> None:
+    match step:
+        case CreateMachine(spec=spec):
+            store.create_machine(spec)
+        case AdoptMachine(machine=machine):
+            store.adopt_machine(machine)
+        case DeleteMachine(claim_name=claim_name, uid=uid):
+            store.delete_machine(claim_name, uid)
 
 
 def act_machine(

@@ -132,6 +132,7 @@ class World:
             now_s=self.clock.now_s,
             new_uid=lambda: str(uuid.UUID(int=uids.getrandbits(128), version=4)),
             resources=(*SERVED, *FOR_CLIENTS),
+            crds=(workspace_crd(), node_claim_crd()),
             admission=(WorkspaceAdmission(catalogue, settings.provisioner),) if webhook else (),
         )
         self._plug_in(RESOURCES)

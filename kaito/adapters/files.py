@@ -113,6 +113,9 @@ class _GpuEntry(_Entry):
     compute_capability: Capability | None = None
     memory_bandwidth_bytes_per_s: Positive
     fp16_flops: Annotated[float, Field(gt=0)]
+    products: Annotated[
+        tuple[str, ...], Field(description="Values of a Node's label nvidia.com/gpu.product.")
+    ] = ()
 
     def to_domain(self) -> Gpu:
         plain = self.model_dump(exclude={"memory", "reported_memory"})

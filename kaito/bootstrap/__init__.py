@@ -9,6 +9,7 @@ from kaito.adapters.kube_api import KubeApi
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.machine_plan import MachineLimits
 from kaito.domain.ports import Clock, MachineCloud
+from kaito.domain.provisioner import Provisioner
 from kaito.reconcile import Decisions, Ports
 
 
@@ -20,15 +21,18 @@ def kubernetes_ports(
     clock: Clock,
     catalogue: Catalogue,
     limits: MachineLimits | None = None,
+    namespace: str = "",
+    provisioner: Provisioner = Provisioner.KARPENTER,
 ) -> Ports:
-    """Ports over a Kubernetes API. Reads go to `api`, which may lag; `live` never does."""
+    """Ports over a Kubernetes API. Reads go to `api`, which may lag; `live` never does.
+    `namespace`: of machines, only those of its Workspaces are looked after."""
     return Ports(
-        workspaces=KubeWorkspaceStore(api, clock),
-        machines=KubeMachineStore(api, clock, live=live),
+        workspaces=KubeWorkspaceStore(api, clock, provisioner),
+        machines=KubeMachineStore(api, clock, live=live, namespace=namespace),
         cloud=cloud,
         clock=clock,
         limits=limits or MachineLimits(),
-        decisions=Decisions(catalogue),
+        decisions=Decisions(catalogue, provisioner),
     )
 
 

@@ -6,11 +6,13 @@ from kaito.adapters.files import load_catalogue
 from kaito.adapters.k8s.client import KubernetesClientApi
 from kaito.adapters.k8s.client_configuration import kopf_login, load_configuration
 from kaito.adapters.k8s.controller import Controller
-from kaito.adapters.k8s.informer import InformerCache
+from kaito.adapters.k8s.informer import INFORMED, InformerCache
 from kaito.adapters.k8s.karpenter import NodeClaimsOnly
 from kaito.adapters.k8s.operator_process import OperatorProcess
 from kaito.adapters.k8s.operator_settings import OperatorSettings
+from kaito.adapters.kube_api import NODE_CLAIM
 from kaito.bootstrap import kubernetes_ports
+from kaito.domain.provisioner import Provisioner
 from kaito.system_clock import SystemClock
 
 __all__ = ["OperatorSettings", "run_operator"]
@@ -25,9 +27,18 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     clock = SystemClock()
     configuration = load_configuration(kubeconfig)
     api = KubernetesClientApi(configuration)
-    cache = InformerCache(api)
+    # Without machines to order there is no NodeClaim to read, and maybe no such kind.
+    is_byo = settings.provisioner is Provisioner.BYO
+    informed = tuple(each for each in INFORMED if not (is_byo and each is NODE_CLAIM))
+    cache = InformerCache(api, informed, namespace=settings.namespace or None)
     ports = kubernetes_ports(
-        cache, live=api, cloud=NodeClaimsOnly(), clock=clock, catalogue=load_catalogue()
+        cache,
+        live=api,
+        cloud=NodeClaimsOnly(),
+        clock=clock,
+        catalogue=load_catalogue(),
+        namespace=settings.namespace,
+        provisioner=settings.provisioner,
     )
     process = OperatorProcess(
         settings,

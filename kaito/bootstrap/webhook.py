@@ -17,19 +17,23 @@ from kaito.adapters.k8s.webhook_configuration import (
 from kaito.adapters.k8s.webhook_metrics import WebhookMetrics
 from kaito.adapters.k8s.webhook_server import WebhookServer, WebhookSettings
 from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.provisioner import Provisioner
 from kaito.system_clock import SystemClock, monotonic_s
 
 __all__ = ["WebhookSettings", "certificate_manifests", "configuration_manifest", "run_webhook"]
 
 
-def run_webhook(settings: WebhookSettings) -> None:
+def run_webhook(
+    settings: WebhookSettings, provisioner: Provisioner = Provisioner.KARPENTER
+) -> None:
     """Serve until told to stop.
 
     Raises: InvalidInput (certificate, key, address or port cannot be used, or the presets are
     wrong).
     """
     metrics = WebhookMetrics()
-    reviewer = Reviewer(WorkspaceAdmission(load_catalogue()).judge, metrics, monotonic_s)
+    rules = WorkspaceAdmission(load_catalogue(), provisioner)
+    reviewer = Reviewer(rules.judge, metrics, monotonic_s)
     server = WebhookServer(settings)
     metrics.certificate_expires(server.certificate_expires_s)
     asyncio.run(server.run(webhook_app(reviewer, metrics, server.is_ready)))

@@ -47,6 +47,7 @@ class Catalogue:
     engines: tuple[Engine, ...]
     _models: dict[str, ModelProfile] = field(init=False, repr=False, compare=False)
     _gpus: dict[str, Gpu] = field(init=False, repr=False, compare=False)
+    _products: dict[str, Gpu] = field(init=False, repr=False, compare=False)
     _instance_types: dict[str, InstanceType] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +57,11 @@ class Catalogue:
         index = {
             "_models": _index("model", models, problems),
             "_gpus": _index("GPU", ((one.name, one) for one in self.gpus), problems),
+            "_products": _index(
+                "GPU product",
+                ((product, one) for one in self.gpus for product in one.products),
+                problems,
+            ),
             "_instance_types": _index(
                 "instance type", ((one.name, one) for one in self.instance_types), problems
             ),
@@ -86,6 +92,14 @@ class Catalogue:
         found = self._gpus.get(name.casefold())
         if found is None:
             raise UnknownGpu("GPU", name, [one.name for one in self.gpus])
+        return found
+
+    def gpu_product(self, product: str) -> Gpu:
+        """By the value of a Node's label nvidia.com/gpu.product. Raises: UnknownGpu."""
+        found = self._products.get(product.casefold())
+        if found is None:
+            names = [product for one in self.gpus for product in one.products]
+            raise UnknownGpu("GPU product", product, names)
         return found
 
 

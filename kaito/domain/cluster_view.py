@@ -53,9 +53,13 @@ class WorkloadView:
     """The StatefulSet or Job as read, compared with the wanted one.
 
     `differences` are the paths that differ. `settled` means that the controller has seen the
-    latest spec and every replica runs it. `taken` names an object that is somebody else's and
-    stands where one of ours should. `older_spec` and `older_config` say what it was made for; one
-    that differs without either merely is not what this version of kaito would write.
+    latest spec and every replica runs it; `replicas` is how many it asks for. `taken` names an
+    object that is somebody else's and stands where one of ours should. `older_spec` and
+    `older_config` say what it was made for; one that differs without either merely is not what
+    this version of kaito would write.
+
+    `inherited`: KAITO v0.12 made it for what is asked for still, so that it is kept as it is, and
+    what is compared is only whether its Services are there. `to_adopt`: nothing on it says so yet.
     """
 
     state: WorkloadState
@@ -64,7 +68,10 @@ class WorkloadView:
     taken: str = ""
     older_spec: bool = False
     older_config: bool = False
+    inherited: bool = False
+    to_adopt: bool = False
     settled: bool = False
+    replicas: int = 0
     ready_replicas: int = 0
     active: bool = False
     succeeded: bool = False
@@ -90,10 +97,17 @@ class ConfigView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterView:
-    """Everything that belongs to one Workspace, except the workload (see `WorkloadView`)."""
+    """Everything that belongs to one Workspace, except the workload (see `WorkloadView`).
+
+    `adoptable` are machines that KAITO v0.12 ordered for it; they have no slot yet. `nodes` are
+    its machines'; where users bring their own, those that its selector may find and those that its
+    pods run on. `made_for` is the shape of Nodes that the live workload was sized for.
+    """
 
     machines: tuple[Machine, ...] = ()
+    adoptable: tuple[Machine, ...] = ()
     nodes: tuple[NodeView, ...] = ()
     pods: tuple[PodView, ...] = ()
     config: ConfigView | None = None
     has_workload: bool = False
+    made_for: str = ""

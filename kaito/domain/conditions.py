@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 Truth: TypeAlias = Literal["True", "False", "Unknown"]
+
+MESSAGE_LIMIT_CHARS: Final = 1024  # an event's; KAITO's 256 would cut off most remedies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,18 @@ class Condition:
     @property
     def is_true(self) -> bool:
         return self.status == "True"
+
+
+def condition(kind: str, status: Truth, reason: str, message: str) -> Condition:
+    """A condition before it is stamped with time and generation."""
+    return Condition(type=kind, status=status, reason=reason, message=message)
+
+
+def cut_message(text: str) -> str:
+    """The text as it fits a condition."""
+    if len(text) <= MESSAGE_LIMIT_CHARS:
+        return text
+    return text[: MESSAGE_LIMIT_CHARS - 1] + "…"
 
 
 def find(conditions: Iterable[Condition], condition_type: str) -> Condition | None:

@@ -1,4 +1,5 @@
-"""From a Workspace alone to what is wanted: the fit and the workload, or why there is none."""
+"""From a Workspace, and the Nodes that its user brings, to what is wanted: the fit and the
+workload, or why there is none."""
 
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import NoEngine
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit
+from kaito.domain.own_nodes import OwnNodes
+from kaito.domain.provisioner import Provisioner
 from kaito.domain.sizing import Sizing, size
 from kaito.domain.validation import broken_rules, fit_problems
 from kaito.domain.workload import Workload
@@ -24,7 +27,8 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why nothing can be planned for this Workspace until a human changes something."""
+    """Why nothing can be planned for this Workspace until a human changes something, or Nodes
+    that users bring can be used."""
 
     reason: str
     problems: tuple[Problem, ...]
@@ -35,21 +39,31 @@ class Refusal:
 
 
 def decide(
-    workspace: Workspace, catalogue: Catalogue, config: ConfigView | None
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: ConfigView | None,
+    own: OwnNodes | None = None,
 ) -> Wanted | Refusal:
-    """What the Workspace asks for. `config` is the ConfigMap it names, None if it names none."""
-    problems = broken_rules(workspace, catalogue)
+    """What the Workspace asks for. `config` is the ConfigMap it names, None if it names none;
+    `own` are the Nodes that it is sized for, None where machines are ordered."""
+    provisioner = Provisioner.KARPENTER if own is None else Provisioner.BYO
+    problems = broken_rules(workspace, catalogue, provisioner)
     if problems:
         return Refusal(reason="InvalidSpec", problems=tuple(problems))
+    shape = own.shape if own is not None else None
+    if own is not None and shape is None:
+        return Refusal(reason=own.missing.reason, problems=(own.missing.problem,))
     if config is not None and config.problem:
         reason = "ConfigMapNotFound" if config.missing else "ConfigMapInvalid"
         mode = "inference" if workspace.inference else "tuning"
         problem = Problem(field=f"{mode}.config", message=config.problem)
         return Refusal(reason=reason, problems=(problem,))
     values = config.values if config else None
+    here = shape.instance_type if shape is not None else None
     try:
-        sizing = size(workspace, catalogue, values)
+        sizing = size(workspace, catalogue, values, here)
     except (DoesNotFit, NoEngine, InvalidInput) as error:
         reason = "ModelDoesNotFit" if isinstance(error, DoesNotFit) else "InvalidSpec"
-        return Refusal(reason=reason, problems=fit_problems(workspace, catalogue, values, error))
-    return Wanted(sizing=sizing, workload=plan_workload(workspace, sizing, config))
+        found = fit_problems(workspace, catalogue, values, error, here)
+        return Refusal(reason=reason, problems=found)
+    return Wanted(sizing=sizing, workload=plan_workload(workspace, sizing, config, shape))

@@ -20,6 +20,7 @@ class Gpu:
 
     `reported_bytes` is what CUDA reports as the card's total, which is less than the brochure's
     `memory_bytes`; `prior` marks a `reported_bytes` that no published measurement backs.
+    `products` are the names that NVIDIA's GPU feature discovery gives it in a Node's labels.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Gpu:
     fp16_flops: float
     source: str
     prior: bool = False
+    products: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 1:
@@ -79,7 +81,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceType:
-    """One purchasable machine shape. `memory_bytes` is host memory, `prices` are by region."""
+    """One purchasable machine shape. `memory_bytes` is host memory, `prices` are by region.
+
+    Of Nodes that users bring, `vcpus` and `memory_bytes` are 0: not known, and nothing depends on
+    them.
+    """
 
     name: str
     cloud: str
@@ -94,10 +100,12 @@ class InstanceType:
     source: str
 
     def __post_init__(self) -> None:
-        for name in ("gpu_count", "vcpus", "memory_bytes"):
+        for name, least in (("gpu_count", 1), ("vcpus", 0), ("memory_bytes", 0)):
             value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"InstanceType {self.name!r}: {name} must be >= 1, got {value}")
+            if value < least:
+                raise ValueError(
+                    f"InstanceType {self.name!r}: {name} must be >= {least}, got {value}"
+                )
 
     @property
     def total_gpu_memory_bytes(self) -> int:

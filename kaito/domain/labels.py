@@ -20,6 +20,8 @@ OPERATING_SYSTEM: Final = "kubernetes.io/os"
 ARCHITECTURE: Final = "kubernetes.io/arch"
 HOSTNAME: Final = "kubernetes.io/hostname"
 ZONE: Final = "topology.kubernetes.io/zone"
+CAPACITY_TYPE: Final = "karpenter.sh/capacity-type"
+CAPACITY_ON_DEMAND: Final = "on-demand"
 AZURE_SKU_NAME: Final = "karpenter.azure.com/sku-name"
 AZURE_AGENT_POOL: Final = "kubernetes.azure.com/agentpool"
 AZURE_SPOT: Final = "kubernetes.azure.com/scalesetpriority"
@@ -30,6 +32,7 @@ NODE_IMAGE_FAMILY: Final = "kaito.sh/node-image-family"
 DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 TEMPLATE_HASH: Final = "kaito.sh/template-hash"  # ours: of the pod template and its config
 CONFIG_HASH: Final = "kaito.sh/config-hash"  # ours: of the ConfigMap the pods were started with
+NODE_SHAPE: Final = "kaito.sh/node-shape"  # ours: of the Nodes that a workload was sized for
 GENERATION: Final = "kaito.sh/generation"  # ours: of the Workspace that a Job was made for
 
 # The machine's record of what was ordered, written before the cloud is called (ours).
@@ -44,6 +47,11 @@ MACHINE_FINALIZER: Final = "karpenter.sh/termination"
 GPU_TAINT_KEY: Final = "sku"
 GPU_TAINT_VALUE: Final = "gpu"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
+
+# What NVIDIA's GPU feature discovery says of a Node; memory is of one GPU, in MiB.
+GPU_PRODUCT: Final = "nvidia.com/gpu.product"
+GPU_COUNT: Final = "nvidia.com/gpu.count"
+GPU_MEMORY: Final = "nvidia.com/gpu.memory"
 
 # Keys that a user's labelSelector cannot claim: they say whose a node is.
 RESERVED: Final = frozenset({WORKSPACE, WORKSPACE_NAMESPACE, WORKSPACE_UID, SLOT, NODE_POOL})

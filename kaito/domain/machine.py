@@ -8,6 +8,7 @@ names are Karpenter's (pkg/apis/v1/nodeclaim_status.go).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from kaito.domain import names
 from kaito.domain.conditions import Condition, is_true
@@ -17,6 +18,8 @@ REGISTERED = "Registered"
 INITIALIZED = "Initialized"
 READY = "Ready"
 INSTANCE_TERMINATING = "InstanceTerminating"
+
+NO_SLOT: Final = -1  # of a machine that KAITO v0.12 ordered and nobody has adopted yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +53,15 @@ class MachineSpec:
 class Attempt:
     """One order for the machine: written to the NodeClaim before the cloud is called.
 
-    `started_at_s` is None until the order may have been sent; `not_before_s` delays it.
+    `started_at_s` is None until the order may have been sent; `not_before_s` delays it. `zone` is
+    where the cloud put the machine, empty until it says so.
     """
 
     number: int = 0
     instance_type: str = ""
     started_at_s: float | None = None
     not_before_s: float = 0.0
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,14 @@ class Machine:
     @property
     def cloud_name(self) -> str:
         """The name under which the cloud knows the current attempt."""
-        return names.machine_name(self.spec.owner.uid, self.spec.slot, self.attempt.number)
+        return self.cloud_name_of(self.attempt.number)
+
+    def cloud_name_of(self, attempt: int) -> str:
+        """The name under which the cloud knows that attempt. The first has the NodeClaim's name,
+        which is KAITO's choice where the machine was adopted."""
+        if attempt == 0:
+            return self.claim_name
+        return names.machine_name(self.spec.owner.uid, self.spec.slot, attempt)
 
     @property
     def is_ready(self) -> bool:
@@ -87,8 +99,22 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taint:
+    """What keeps pods that do not tolerate it off a Node."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        value = f"={self.value}" if self.value else ""
+        return f"{self.key}{value}:{self.effect}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """A Node as read. `gpus` is what the kubelet says can be allocated."""
+    """A Node as read. `gpus` is what the kubelet says can be allocated; `cordoned` and `taints`
+    are about new pods."""
 
     name: str
     provider_id: str
@@ -96,6 +122,8 @@ class NodeView:
     gpus: int
     labels: Mapping[str, str] = field(default_factory=dict)
     deleting: bool = False
+    cordoned: bool = False
+    taints: tuple[Taint, ...] = ()
 
 
 class CloudState(StrEnum):

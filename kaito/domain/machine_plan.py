@@ -6,7 +6,7 @@ a stale record fails at that write and orders nothing. A failed attempt is given
 from the cloud before the next one is ordered, so that a slot never has two machines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,7 +21,6 @@ from kaito.domain.machine import (
     MachineOrder,
     NodeView,
 )
-from kaito.domain.names import machine_name
 from kaito.domain.plan import (
     DeleteMachine,
     LabelNode,
@@ -106,14 +105,16 @@ def launch_failed(machine: Machine, error: PortError, *, now_s: float) -> Machin
 
 
 def orphans(
-    clouds: Sequence[CloudMachine], machines: Sequence[Machine], *, now_s: float
+    clouds: Sequence[CloudMachine], claim_names: Collection[str], *, now_s: float
 ) -> tuple[Terminate, ...]:
-    """Cloud machines that no record stands for any more, and that were not just ordered."""
-    records = {machine.claim_name for machine in machines}
+    """Cloud machines that no record stands for any more, and that were not just ordered.
+
+    `claim_names` are all NodeClaims: one that KAITO made and nobody has adopted yet counts too.
+    """
     return tuple(
         Terminate(cloud_name=seen.name, reason="no NodeClaim stands for it")
         for seen in clouds
-        if seen.claim_name not in records
+        if seen.claim_name not in claim_names
         and seen.state is not CloudState.DELETING
         and now_s - seen.created_at_s > ORPHAN_GRACE_S
     )
@@ -192,8 +193,7 @@ def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan
     steps: list[MachineStep] = [_record(machine, conditions, now_s, attempt=written)]
     if attempt.number > 0:
         # The call that gave the last attempt back may have been lost, and its order be invisible.
-        spec = machine.spec
-        last = machine_name(spec.owner.uid, spec.slot, attempt.number - 1)
+        last = machine.cloud_name_of(attempt.number - 1)
         steps.append(Terminate(cloud_name=last, reason="the next attempt begins"))
     steps.append(Launch(order=order))
     return MachinePlan(steps=tuple(steps), requeue_after_s=RECHECK_S)
@@ -259,6 +259,7 @@ def _follow(
         machine,
         conditions,
         now_s,
+        attempt=replace(machine.attempt, zone=current.zone),
         provider_id=current.provider_id,
         node_name=node.name if node else "",
     )

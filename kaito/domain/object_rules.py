@@ -1,13 +1,14 @@
 """Rules of Kubernetes objects that a Workspace carries inside: labels and volume sources."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from kaito.domain import labels
 from kaito.domain.errors import Problem
 from kaito.domain.names import did_you_mean, is_dns_subdomain
 from kaito.domain.parsing import shown
+from kaito.domain.workspace import LabelSelectorRequirement
 
 _LABEL_PART: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 # Whoever sets these on a Node would be overruled by, or overrule, the kubelet, AKS or kaito.
@@ -38,25 +39,58 @@ def label_problems(field: str, found: Mapping[str, str]) -> Iterator[Problem]:
     for key, value in found.items():
         if key in labels.RESERVED:
             continue  # left out, as KAITO does
-        prefix, _, name = key.rpartition("/")
-        if not _LABEL_PART.fullmatch(name) or (prefix and not is_dns_subdomain(prefix)):
-            yield Problem(
-                field=field,
-                message=f"{key!r} is not a label key",
-                remedy="Use letters, digits, '-', '_' and '.', at most 63, as in apps: my-model",
-            )
-        elif key == labels.ACCELERATOR or _is_system(prefix):
+        unusable = list(_key_problems(field, key))
+        yield from unusable
+        if not unusable and (key == labels.ACCELERATOR or _is_system(key.rpartition("/")[0])):
             yield Problem(
                 field=field,
                 message=f"{key!r} is a label of the system",
                 remedy="Use a label of your own, such as apps: my-model",
             )
-        if value and not _LABEL_PART.fullmatch(value):
+        yield from value_problems(f"{field}.{key}", value)
+
+
+def selected_label_problems(field: str, found: Mapping[str, str]) -> Iterator[Problem]:
+    """What no label of a Node can be; whose label it is does not matter to who looks for it."""
+    for key, value in found.items():
+        yield from _key_problems(field, key)
+        yield from value_problems(f"{field}.{key}", value)
+
+
+def expression_problems(field: str, found: Iterable[LabelSelectorRequirement]) -> Iterator[Problem]:
+    """What the API server would not take as a node affinity's expression."""
+    for index, one in enumerate(found):
+        at = f"{field}[{index}]"
+        yield from _key_problems(f"{at}.key", one.key)
+        lists = one.operator in {"In", "NotIn"}
+        if lists != bool(one.values):
             yield Problem(
-                field=f"{field}.{key}",
-                message=f"{value!r} is not a label value",
-                remedy="Use letters, digits, '-', '_' and '.', at most 63 and no spaces",
+                field=f"{at}.values",
+                message=f"{'is required' if lists else 'is not possible'} with {one.operator}",
+                remedy="In and NotIn have values; Exists and DoesNotExist have none",
             )
+        for value in one.values:
+            yield from value_problems(f"{at}.values", value)
+
+
+def value_problems(field: str, value: str) -> Iterator[Problem]:
+    """Whether it can be a label's value."""
+    if value and not _LABEL_PART.fullmatch(value):
+        yield Problem(
+            field=field,
+            message=f"{value!r} is not a label value",
+            remedy="Use letters, digits, '-', '_' and '.', at most 63 and no spaces",
+        )
+
+
+def _key_problems(field: str, key: str) -> Iterator[Problem]:
+    prefix, _, name = key.rpartition("/")
+    if not _LABEL_PART.fullmatch(name) or (prefix and not is_dns_subdomain(prefix)):
+        yield Problem(
+            field=field,
+            message=f"{key!r} is not a label key",
+            remedy="Use letters, digits, '-', '_' and '.', at most 63, as in apps: my-model",
+        )
 
 
 def volume_problems(field: str, source: Mapping[str, Any] | None) -> Iterator[Problem]:

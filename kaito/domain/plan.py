@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from kaito.domain.conditions import Condition
-from kaito.domain.machine import Attempt, MachineOrder, MachineSpec
+from kaito.domain.machine import Attempt, Machine, MachineOrder, MachineSpec
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
 
@@ -47,6 +47,16 @@ class CreateMachine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptMachine:
+    """Make a machine that KAITO v0.12 ordered the Workspace's own, at the version that was read.
+
+    `machine` is as it will be: with its owner, its slot and its labels.
+    """
+
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteMachine:
     """Release a machine. `uid` guards against one made later under the same name."""
 
@@ -65,6 +75,13 @@ class ApplyWorkload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptWorkload:
+    """Mark what KAITO v0.12 runs as standing for `workload`, without touching its pods."""
+
+    workload: Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteWorkload:
     """Stop the workload."""
 
@@ -75,8 +92,10 @@ WorkspaceStep: TypeAlias = (
     | RemoveFinalizer
     | WriteStatus
     | CreateMachine
+    | AdoptMachine
     | DeleteMachine
     | ApplyWorkload
+    | AdoptWorkload
     | DeleteWorkload
 )
 

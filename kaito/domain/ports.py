@@ -6,7 +6,7 @@ port therefore serves a worker thread and simulated time alike. Reads may lag be
 (the outcome is unknown: repeat it).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from kaito.domain.cluster_view import ClusterView, WorkloadView, WorkspaceView
@@ -25,11 +25,15 @@ class WorkspaceStore(Protocol):
 
     def observe(self, workspace: Workspace) -> ClusterView:
         """What belongs to the Workspace, each kind sorted by name. Machines are found by the
-        Workspace's UID, never by the user's labels."""
+        Workspace's UID, never by the user's labels; those to adopt, which have no UID on them, by
+        the Workspace's name and namespace as KAITO v0.12 writes them. Where users bring their
+        Nodes there are no machines, and the Nodes are those that have the labels asked for or
+        carry one of the pods."""
 
     def compare(self, workload: Workload) -> WorkloadView:
         """How the live workload compares with the wanted one: in the fields that kaito sets and
-        in the hash of the pod template; what the API server fills in does not count."""
+        in the hash of the pod template; what the API server fills in does not count. One that
+        KAITO v0.12 made is the same until another one is wanted than when it was adopted."""
 
     def add_finalizer(self, view: WorkspaceView) -> WorkspaceView:
         """Add kaito's finalizer and return the Workspace as it is then.
@@ -52,7 +56,15 @@ class WorkspaceStore(Protocol):
 
     def apply_workload(self, workload: Workload, *, replace: bool) -> None:
         """Create or update the workload's objects; repeating it writes nothing. With `replace`
-        a live object that differs is deleted, and created again by a later call.
+        a live object that differs is deleted, and created again by a later call. Of one that is
+        inherited (see `WorkloadView`) only Services that are missing are created.
+
+        Raises: Conflict, Rejected.
+        """
+
+    def adopt_workload(self, workload: Workload) -> None:
+        """Mark KAITO v0.12's StatefulSet or Job as standing for `workload`, in its metadata only;
+        none, or one that is not KAITO's any more, is success.
 
         Raises: Conflict, Rejected.
         """
@@ -64,6 +76,13 @@ class WorkspaceStore(Protocol):
         """Record a machine under `spec.name`; one that is recorded already is success.
 
         Raises: Rejected.
+        """
+
+    def adopt_machine(self, machine: Machine) -> None:
+        """Write the machine's labels onto its Node, then onto its record at `machine.version`;
+        from then on it is observed among the Workspace's machines.
+
+        Raises: Conflict (it changed since it was read), NotFound.
         """
 
     def delete_machine(self, claim_name: str, uid: str) -> None:
@@ -81,6 +100,9 @@ class MachineStore(Protocol):
 
     def list_machines(self) -> Sequence[Machine]:
         """Every record of kaito's, sorted by name."""
+
+    def claim_names(self) -> Collection[str]:
+        """The names of all records, kaito's and others'."""
 
     def workspace_exists(self, namespace: str, name: str, uid: str) -> bool:
         """Whether the Workspace with this UID exists, deleted or not, read past any cache."""

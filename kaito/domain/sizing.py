@@ -57,9 +57,13 @@ class Sizing:
 
 
 def size(
-    workspace: Workspace, catalogue: Catalogue, config: Mapping[str, Any] | None = None
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: Mapping[str, Any] | None = None,
+    here: InstanceType | None = None,
 ) -> Sizing:
-    """Choose the engine and lay the model out. `config` is the parsed inference_config.yaml.
+    """Choose the engine and lay the model out on `here`; None: on the instance type that the
+    Workspace names. `config` is the parsed inference_config.yaml.
 
     Raises: UnknownModel, UnknownInstanceType, NoEngine, DoesNotFit, InvalidInput.
     """
@@ -67,7 +71,7 @@ def size(
     if preset is None:
         raise InvalidInput([Problem(field="inference.preset", message="is required")])
     model = catalogue.model(preset.name)
-    instance_type = catalogue.instance_type(workspace.resource.instance_type)
+    instance_type = here or catalogue.instance_type(workspace.resource.instance_type)
     if workspace.tuning is not None:
         return _size_tuning(workspace, catalogue, model, instance_type)
     requested = requested_engine(workspace)

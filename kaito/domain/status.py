@@ -26,6 +26,8 @@ BLOCKED_REASONS: Final = frozenset(
         "MachineRejected",
         "WriteRejected",
         "WorkspaceTuningJobStatusFailed",
+        "AmbiguousNodes",
+        "UnknownGpu",
     }
 )
 

@@ -14,7 +14,11 @@ from kaito.domain.catalogue import Catalogue, UnknownInstanceType, UnknownModel
 from kaito.domain.engine import EngineName, NoEngine
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit, what_would_fit
-from kaito.domain.object_rules import label_problems, volume_problems
+from kaito.domain.gpu import InstanceType
+from kaito.domain.node_shape import OWN_CLOUD
+from kaito.domain.object_rules import volume_problems
+from kaito.domain.provisioner import Provisioner
+from kaito.domain.resource_rules import resource_problems
 from kaito.domain.sizing import max_model_len, requested_engine, size, tuning_method
 from kaito.domain.workspace import (
     Adapter,
@@ -26,7 +30,6 @@ from kaito.domain.workspace import (
 )
 
 MAX_ADAPTERS: Final = 10
-MAX_MACHINES: Final = 100  # of one Workspace: AKS's limit of agent pools in a cluster
 # A pod's label holds its StatefulSet's name, a dash and a hash of 10, in 63 characters; the name of
 # a Service begins with a letter (RFC 1035).
 MAX_SERVED_NAME_CHARS: Final = 52
@@ -43,14 +46,18 @@ _PLACEHOLDER_HINTS: Final[Mapping[str, str]] = {
 
 
 def validate(
-    workspace: Workspace, catalogue: Catalogue, config: Mapping[str, Any] | None = None
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: Mapping[str, Any] | None = None,
+    provisioner: Provisioner = Provisioner.KARPENTER,
 ) -> list[Problem]:
     """Every broken rule; empty when the Workspace can be planned.
 
-    `config` is the parsed inference_config.yaml, when it is known.
+    `config` is the parsed inference_config.yaml, when it is known. Of Nodes that users bring only
+    the instance type can be known here: without one, whether the model fits is not asked.
     """
-    problems = broken_rules(workspace, catalogue)
-    if not problems:
+    problems = broken_rules(workspace, catalogue, provisioner)
+    if not problems and can_be_sized(workspace, catalogue):
         try:
             size(workspace, catalogue, config)
         except (DoesNotFit, NoEngine, InvalidInput) as error:
@@ -58,11 +65,24 @@ def validate(
     return problems
 
 
-def broken_rules(workspace: Workspace, catalogue: Catalogue) -> list[Problem]:
+def can_be_sized(workspace: Workspace, catalogue: Catalogue) -> bool:
+    """Whether the Workspace itself says which GPUs it will run on."""
+    try:
+        catalogue.instance_type(workspace.resource.instance_type)
+    except UnknownInstanceType:
+        return False
+    return True
+
+
+def broken_rules(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    provisioner: Provisioner = Provisioner.KARPENTER,
+) -> list[Problem]:
     """Every broken rule but the last: whether the model fits."""
     problems = [
         *_metadata(workspace),
-        *_resource(workspace, catalogue),
+        *resource_problems(workspace, catalogue, provisioner),
         *_placeholders(workspace),
         *_mode(workspace),
     ]
@@ -78,16 +98,19 @@ def fit_problems(
     catalogue: Catalogue,
     config: Mapping[str, Any] | None,
     error: DoesNotFit | NoEngine | InvalidInput,
+    here: InstanceType | None = None,
 ) -> tuple[Problem, ...]:
-    """What `sizing.size` raised, with the field at fault and instance types that would do."""
+    """What `sizing.size` raised for `here` (None: the instance type that the Workspace names),
+    with the field at fault and machines that would do."""
     if isinstance(error, InvalidInput):
         return error.problems
+    field = "resource.labelSelector" if here else "resource.instanceType"
     if isinstance(error, NoEngine):
         asked = workspace.annotation(labels.RUNTIME)
-        field = f"metadata.annotations[{labels.RUNTIME}]" if asked else "resource.instanceType"
+        field = f"metadata.annotations[{labels.RUNTIME}]" if asked else field
         return (Problem(field=field, message=error.message, remedy=error.remedy),)
-    remedy = _what_fits(workspace, catalogue, config) or error.remedy
-    return (Problem(field="resource.instanceType", message=error.message, remedy=remedy),)
+    remedy = _what_fits(workspace, catalogue, config, here) or error.remedy
+    return (Problem(field=field, message=error.message, remedy=remedy),)
 
 
 def _metadata(workspace: Workspace) -> Iterator[Problem]:
@@ -126,53 +149,6 @@ def _mode(workspace: Workspace) -> Iterator[Problem]:
             field="inference",
             message="both inference and tuning are given",
             remedy="Give exactly one of them, and make a second Workspace for the other",
-        )
-
-
-def _resource(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
-    resource = workspace.resource
-    if not resource.instance_type:
-        yield Problem(
-            field="resource.instanceType",
-            message="is required",
-            remedy="Name a GPU machine type, such as Standard_NC24ads_A100_v4",
-        )
-    else:
-        try:
-            catalogue.instance_type(resource.instance_type)
-        except UnknownInstanceType as error:
-            yield Problem(field="resource.instanceType", message=error.message, remedy=error.remedy)
-    selector = resource.label_selector
-    if selector.match_labels and not workspace.node_labels:
-        yield Problem(
-            field="resource.labelSelector.matchLabels",
-            message="holds only labels that kaito itself sets",
-            remedy="Add a label of your own, such as apps: my-model",
-        )
-    yield from label_problems("resource.labelSelector.matchLabels", selector.match_labels)
-    if selector.match_expressions:
-        yield Problem(
-            field="resource.labelSelector.matchExpressions",
-            message="cannot be given to machines that are made",
-            remedy="Use matchLabels",
-        )
-    if resource.count > MAX_MACHINES:
-        yield Problem(
-            field="resource.count",
-            message=f"is {resource.count}, at most {MAX_MACHINES} are possible",
-            remedy="An AKS cluster has at most 100 agent pools",
-        )
-    if not selector.match_labels and not selector.match_expressions:
-        yield Problem(
-            field="resource.labelSelector",
-            message="selects nothing",
-            remedy="Add matchLabels with a label of your own, such as apps: my-model",
-        )
-    if resource.partition is not None:
-        yield Problem(
-            field="resource.partition",
-            message="is only possible on machines that you bring yourself",
-            remedy="Remove it",
         )
 
 
@@ -416,16 +392,22 @@ def _destination(output: DataDestination) -> Iterator[Problem]:
         )
 
 
-def _what_fits(workspace: Workspace, catalogue: Catalogue, config: Mapping[str, Any] | None) -> str:
+def _what_fits(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: Mapping[str, Any] | None,
+    here: InstanceType | None,
+) -> str:
     assert workspace.preset is not None
     tuning = tuning_method(workspace.tuning.method) if workspace.tuning else None
-    here = catalogue.instance_type(workspace.resource.instance_type)
+    here = here or catalogue.instance_type(workspace.resource.instance_type)
+    is_own = here.cloud == OWN_CLOUD
     requested = requested_engine(workspace) if tuning is None else EngineName.TRANSFORMERS
     found = what_would_fit(
         catalogue.model(workspace.preset.name),
         catalogue.instance_types,
         catalogue.engines,
-        cloud=here.cloud,
+        cloud=None if is_own else here.cloud,
         requested=requested,
         max_model_len=max_model_len(config) if tuning is None else None,
         adapters=len(workspace.inference.adapters) if workspace.inference else 0,
@@ -433,5 +415,8 @@ def _what_fits(workspace: Workspace, catalogue: Catalogue, config: Mapping[str, 
     )
     if not found:
         return ""
+    if is_own:
+        hardware = dict.fromkeys(f"{one.gpu_count} x {one.gpu.name}" for one in found)
+        return f"It fits Nodes with {' or '.join(list(hardware)[:_NAMED_ALTERNATIVES])}"
     named = ", ".join(one.name for one in found[:_NAMED_ALTERNATIVES])
     return f"It fits on {named}, cheapest first"

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from kaito.domain.machine import Owner
+from kaito.domain.node_shape import NodeShape
+from kaito.domain.workspace import LabelSelector
 
 
 class WorkloadKind(StrEnum):
@@ -39,12 +41,23 @@ class TuningData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPlace:
+    """On which of the Nodes that users bring pods may run: those that are selected and of the
+    shape, and rather on those that are preferred, by name."""
+
+    selector: LabelSelector
+    shape: NodeShape
+    preferred: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One engine on `replicas` pods with `gpus` GPUs each.
 
     `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
     that kaito makes when a tuning Workspace names none. `generation` is the Workspace's.
+    `node_labels` are those of its machines; with an `own_place` there are none.
     """
 
     kind: WorkloadKind
@@ -57,6 +70,7 @@ class Workload:
     gpus: int
     replicas: int
     node_labels: Mapping[str, str]
+    own_place: OwnPlace | None = None
     environment: tuple[tuple[str, str], ...] = ()
     adapters: tuple[AdapterMount, ...] = ()
     config_map: str = ""

@@ -12,9 +12,10 @@ from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import EngineName
 from kaito.domain.machine import Owner
 from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
+from kaito.domain.node_shape import NodeShape
 from kaito.domain.quantity import GIB
 from kaito.domain.sizing import Sizing, tuning_method
-from kaito.domain.workload import AdapterMount, TuningData, Workload, WorkloadKind
+from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
 from kaito.domain.workspace import (
     GROUP,
     STORED_VERSION,
@@ -47,8 +48,14 @@ _START_LEAST_S: Final = 30 * 60
 _START_MOST_S: Final = 180 * 60
 
 
-def plan_workload(workspace: Workspace, sizing: Sizing, config: ConfigView | None) -> Workload:
-    """The workload as it should be. `config` is the ConfigMap that the Workspace names, if any."""
+def plan_workload(
+    workspace: Workspace,
+    sizing: Sizing,
+    config: ConfigView | None,
+    shape: NodeShape | None = None,
+) -> Workload:
+    """The workload as it should be. `config` is the ConfigMap that the Workspace names, if any;
+    `shape` that of the Nodes which its user brings, None where machines are ordered."""
     owner = Owner(uid=workspace.uid, namespace=workspace.namespace, name=workspace.name)
     shared: dict[str, Any] = {
         "owner": owner,
@@ -57,7 +64,8 @@ def plan_workload(workspace: Workspace, sizing: Sizing, config: ConfigView | Non
         "image": _image(workspace, sizing),
         "gpus": sizing.instance_type.gpu_count,
         "replicas": sizing.nodes,
-        "node_labels": workspace.node_labels,
+        "node_labels": workspace.node_labels if shape is None else {},
+        "own_place": _own_place(workspace, shape) if shape is not None else None,
         "config_map": config.name if config else "",
         "config_hash": config.content_hash if config else "",
         "access_secret": workspace.preset.preset_options.model_access_secret
@@ -73,6 +81,15 @@ def plan_workload(workspace: Workspace, sizing: Sizing, config: ConfigView | Non
         return _tuning_workload(workspace.tuning, sizing, shared)
     assert workspace.inference is not None
     return _inference_workload(workspace, workspace.inference, sizing, shared)
+
+
+def _own_place(workspace: Workspace, shape: NodeShape) -> OwnPlace:
+    resource = workspace.resource
+    return OwnPlace(
+        selector=resource.label_selector,
+        shape=shape,
+        preferred=tuple(dict.fromkeys(resource.preferred_nodes)),
+    )
 
 
 def start_limit_s(weight_bytes: int) -> int:

@@ -45,12 +45,49 @@ class LabelSelectorRequirement(Part):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     values: tuple[str, ...] = ()
 
+    def matches(self, found: Mapping[str, str]) -> bool:
+        """Whether labels keep it, as the scheduler sees it."""
+        match self.operator:
+            case "In":
+                return found.get(self.key) in self.values
+            case "NotIn":
+                return found.get(self.key) not in self.values
+            case "Exists":
+                return self.key in found
+            case _:
+                return self.key not in found
+
+    def __str__(self) -> str:
+        listed = f"({','.join(self.values)})"
+        match self.operator:
+            case "In":
+                return f"{self.key} in {listed}"
+            case "NotIn":
+                return f"{self.key} notin {listed}"
+            case "Exists":
+                return self.key
+            case _:
+                return f"!{self.key}"
+
 
 class LabelSelector(Part):
-    """Which nodes belong to the Workspace."""
+    """Which nodes belong to the Workspace. An empty one selects none."""
 
     match_labels: Mapping[str, str] = Field(default_factory=dict)
     match_expressions: tuple[LabelSelectorRequirement, ...] = ()
+
+    def matches(self, found: Mapping[str, str]) -> bool:
+        """Whether an object with these labels is selected; nothing is when nothing is asked."""
+        if not self.match_labels and not self.match_expressions:
+            return False
+        return self.match_labels.items() <= found.items() and all(
+            one.matches(found) for one in self.match_expressions
+        )
+
+    def __str__(self) -> str:
+        """As kubectl's -l takes it."""
+        equal = [f"{key}={value}" for key, value in sorted(self.match_labels.items())]
+        return ",".join([*equal, *map(str, self.match_expressions)])
 
 
 class Partition(Part):
@@ -72,13 +109,15 @@ class ResourceSpec(Part):
         "only compared with the decision.",
     )
     instance_type: str = Field(
-        "", description="GPU machine type of the cloud, such as Standard_NC24ads_A100_v4."
+        "",
+        description="GPU machine type of the cloud, such as Standard_NC24ads_A100_v4. Optional for "
+        "nodes that you bring yourself.",
     )
     label_selector: LabelSelector = Field(
         description="Labels that the machines get and the pods look for."
     )
     preferred_nodes: tuple[str, ...] = Field(
-        (), description="Deprecated. Names of nodes that you bring yourself."
+        (), description="Names of nodes that you bring yourself, to be used before others."
     )
     partition: Partition | None = Field(
         None, description="A share of a machine's GPUs.", json_schema_extra=SINCE_V1BETA1

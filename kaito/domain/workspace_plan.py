@@ -1,21 +1,27 @@
-"""What to do next for a Workspace: machines, then the workload, then say how it stands.
+"""What to do next for a Workspace: machines, unless its user brings Nodes, then the workload, then
+say how it stands.
 
 Pure and level-triggered: the plan is made from the whole observed state, the same state gives the
 same plan, and a converged state gives the empty plan.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Final
 
 from kaito.domain import labels
 from kaito.domain import status as st
 from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, WorkspaceView
-from kaito.domain.conditions import Condition, find
+from kaito.domain.conditions import Condition, condition, cut_message, find
 from kaito.domain.decision import Refusal, Wanted
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
+from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
 from kaito.domain.plan import (
     AddFinalizer,
+    AdoptMachine,
+    AdoptWorkload,
     ApplyWorkload,
     CreateMachine,
     DeleteMachine,
@@ -28,15 +34,13 @@ from kaito.domain.plan import (
 )
 from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workspace_resources import Resources, machine_resources, own_resources
 from kaito.domain.workspace_status import (
-    condition,
     conditions_of,
     conditions_while_refused,
-    cut_message,
     is_done,
     merge_conditions,
     refused_status,
-    resources_ready,
     status_of,
 )
 
@@ -51,29 +55,38 @@ def plan_workspace(
     live: WorkloadView | None,
     *,
     now_s: float,
+    own: OwnNodes | None = None,
 ) -> WorkspacePlan:
     """Steps that move the cluster towards what the Workspace asks for.
 
-    `live` compares the running workload with `wanted.workload`; None with a refusal.
+    `live` compares the running workload with `wanted.workload`; None with a refusal. `own` are the
+    Nodes that its user brings; then no machine is ordered, and there is nothing to release in the
+    end. None: machines are ordered.
     """
+    adopted = _adopted_machines(view, cluster)
+    cluster = replace(cluster, machines=(*cluster.machines, *adopted), adoptable=())
     if view.workspace.is_deleting:
-        return _plan_delete(view, cluster, now_s)
+        return _plan_delete(view, cluster, adopted, now_s)
+    adoptions = _adopt(adopted)
     if isinstance(wanted, Refusal):
-        return WorkspacePlan() if is_done(view) else _plan_refusal(view, cluster, wanted, now_s)
-    if labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
+        if is_done(view):
+            return WorkspacePlan()
+        return _plan_refusal(view, cluster, wanted, now_s, adoptions, own)
+    if own is None and labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
     if live.taken:
-        return _plan_refusal(view, cluster, _name_taken(live.taken), now_s)
-    machine_steps, kept = _machine_steps(view, cluster, wanted)
+        return _plan_refusal(view, cluster, _name_taken(live.taken), now_s, adoptions, own)
+    wanted = _as_it_runs(wanted, live)
+    machine_steps, resources = _resources(view, cluster, wanted, own)
     if is_done(view, live):  # nothing is bought for a job that has succeeded
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
-    workload_steps = _workload_steps(view, kept, wanted, live)
-    conditions = conditions_of(view, cluster, kept, wanted, live)
-    if _still_rejected(view, [*machine_steps, *workload_steps]):
+    todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live)]
+    conditions = conditions_of(view, cluster, resources, wanted, live)
+    if _still_rejected(view, todo):
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
-    status = status_of(view, kept, wanted, conditions, now_s)
-    steps = _with_status(view, status, [*machine_steps, *workload_steps], wanted.sizing)
+    status = status_of(view, resources, wanted, conditions, now_s)
+    steps = _with_status(view, status, todo, wanted.sizing)
     return WorkspacePlan(
         steps=steps, requeue_after_s=None if status.is_ready and not steps else RECHECK_S
     )
@@ -108,7 +121,9 @@ def owner_of(view: WorkspaceView) -> Owner:
     return Owner(uid=workspace.uid, namespace=workspace.namespace, name=workspace.name)
 
 
-def _plan_delete(view: WorkspaceView, cluster: ClusterView, now_s: float) -> WorkspacePlan:
+def _plan_delete(
+    view: WorkspaceView, cluster: ClusterView, adopted: Sequence[Machine], now_s: float
+) -> WorkspacePlan:
     if labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
         return WorkspacePlan()
     if not cluster.machines:
@@ -119,6 +134,7 @@ def _plan_delete(view: WorkspaceView, cluster: ClusterView, now_s: float) -> Wor
     steps: list[WorkspaceStep] = []
     if cluster.has_workload:
         steps.append(DeleteWorkload())
+    steps += [AdoptMachine(machine=machine) for machine in adopted]
     steps += [
         _delete_machine(machine, "its Workspace is being deleted")
         for machine in cluster.machines
@@ -136,14 +152,93 @@ def _refused(refusal: Refusal) -> list[Condition]:
 
 
 def _plan_refusal(
-    view: WorkspaceView, cluster: ClusterView, refusal: Refusal, now_s: float
+    view: WorkspaceView,
+    cluster: ClusterView,
+    refusal: Refusal,
+    now_s: float,
+    steps: Sequence[WorkspaceStep],
+    own: OwnNodes | None,
 ) -> WorkspacePlan:
-    conditions = [
-        *conditions_while_refused(view, cluster, refusal.reason),
-        *_refused(refusal),
-    ]
-    status = refused_status(view, conditions, now_s)
-    return WorkspacePlan(steps=_with_status(view, status, [], None), requeue_after_s=RECHECK_S)
+    count = view.status.target_node_count
+    if own is None:
+        kept = [machine for machine in cluster.machines if not machine.deleting]
+        resources = machine_resources(kept, cluster, count)
+    else:
+        resources = own_resources(own, cluster, count)
+    conditions = _refused(refusal)
+    if own is None or not view.problems:  # which Nodes are asked for cannot be read either
+        told = conditions_while_refused(view, cluster, resources, refusal.reason)
+        conditions = [*told, *conditions]
+    status = refused_status(view, conditions, now_s, resources.retired)
+    return WorkspacePlan(steps=_with_status(view, status, steps, None), requeue_after_s=RECHECK_S)
+
+
+def _adopted_machines(view: WorkspaceView, cluster: ClusterView) -> list[Machine]:
+    """KAITO v0.12's machines as the Workspace's own.
+
+    All of them are adopted, so that none is forgotten: what is one too many, or of another
+    instance type, is then released like any other. The lowest free slots go to those that a pod
+    runs on, then to the ready ones, then to the oldest.
+    """
+    used = {machine.spec.slot for machine in cluster.machines}
+    free = (slot for slot in count() if slot not in used)
+    served = {pod.node_name for pod in cluster.pods if pod.node_name}
+    instance_type = view.workspace.resource.instance_type
+
+    def rank(machine: Machine) -> tuple[object, ...]:
+        return (
+            machine.deleting,
+            not _is_of_type(machine, instance_type),
+            machine.node_name not in served,
+            not machine.is_ready,
+            machine.created_at_s,
+            machine.claim_name,
+        )
+
+    ranked = sorted(cluster.adoptable, key=rank)
+    return [_adopted(view, machine, slot) for machine, slot in zip(ranked, free, strict=False)]
+
+
+def _adopt(adopted: Sequence[Machine]) -> list[WorkspaceStep]:
+    steps: list[WorkspaceStep] = []
+    for machine in adopted:
+        text = f"NodeClaim {machine.claim_name}, which KAITO v0.12 made, is taken over"
+        steps += [
+            Note(type="Normal", reason="MachineAdopted", message=text),
+            AdoptMachine(machine=machine),
+        ]
+    return steps
+
+
+def _adopted(view: WorkspaceView, machine: Machine, slot: int) -> Machine:
+    own = dict(machine.spec.labels) | machine_labels(view, slot)
+    return replace(machine, spec=replace(machine.spec, owner=owner_of(view), slot=slot, labels=own))
+
+
+def _is_of_type(machine: Machine, instance_type: str) -> bool:
+    """Clouds ignore the case of a type's name, and KAITO writes it as the user did."""
+    return machine.spec.instance_type.lower() == instance_type.lower()
+
+
+def _as_it_runs(wanted: Wanted, live: WorkloadView) -> Wanted:
+    """What KAITO made may have more pods than kaito's own fit has; each keeps its machine."""
+    if not live.inherited or live.replicas <= wanted.workload.replicas:
+        return wanted
+    return Wanted(
+        sizing=replace(wanted.sizing, nodes=live.replicas),
+        workload=replace(wanted.workload, replicas=live.replicas),
+    )
+
+
+def _resources(
+    view: WorkspaceView, cluster: ClusterView, wanted: Wanted, own: OwnNodes | None
+) -> tuple[list[WorkspaceStep], Resources]:
+    """What to create and release, and what there is to run on."""
+    count = wanted.sizing.nodes
+    if own is not None:
+        return [], own_resources(own, cluster, count)
+    steps, kept = _machine_steps(view, cluster, wanted)
+    return steps, machine_resources(kept, cluster, count)
 
 
 def _machine_steps(
@@ -159,7 +254,7 @@ def _machine_steps(
             specs.pop(slot, None)  # made again under its name once it is gone
         elif slot not in specs:
             steps.append(_delete_machine(machine, "no longer needed"))
-        elif machine.spec.instance_type != specs[slot].instance_type:
+        elif not _is_of_type(machine, specs[slot].instance_type):
             steps.append(_delete_machine(machine, "another instance type is wanted"))
             del specs[slot]
         else:
@@ -200,14 +295,20 @@ def machine_labels(view: WorkspaceView, slot: int) -> dict[str, str]:
 
 
 def _workload_steps(
-    view: WorkspaceView, kept: Sequence[Machine], wanted: Wanted, live: WorkloadView
+    view: WorkspaceView, resources: Resources, wanted: Wanted, live: WorkloadView
 ) -> list[WorkspaceStep]:
+    if live.to_adopt:
+        text = "what KAITO v0.12 runs is kept until something else is asked for"
+        return [
+            Note(type="Normal", reason="WorkloadAdopted", message=text),
+            AdoptWorkload(workload=wanted.workload),
+        ]
     if live.state in {WorkloadState.SAME, WorkloadState.DELETING}:
         return []
     if is_done(view, live):
         return []
     if live.state is WorkloadState.MISSING:
-        if not resources_ready(kept, wanted):
+        if not resources.complete:
             return []
         return [ApplyWorkload(workload=wanted.workload)]
     if view.workspace.tuning is not None and live.must_replace and not live.outdated:
@@ -226,16 +327,17 @@ def _with_status(
 ) -> tuple[WorkspaceStep, ...]:
     """Notes, then the status if it changed or must stand as a fence before `steps`, then those."""
     changed = status != view.status
-    notes = _notes(view.status, status, sizing) if changed else []
+    notes = _notes(view, status, sizing) if changed else []
     written = [WriteStatus(status=status)] if changed or steps else []
     return (*notes, *written, *steps)
 
 
 def _notes(
-    before: WorkspaceStatus, after: WorkspaceStatus, sizing: Sizing | None
+    view: WorkspaceView, after: WorkspaceStatus, sizing: Sizing | None
 ) -> list[WorkspaceStep]:
     """Events for what a user would ask about: the decision, each step reached, lost or blocked."""
-    notes: list[WorkspaceStep] = []
+    before = view.status
+    notes = _notes_of_nodes(view, after)
     if sizing is not None and before.target_node_count == 0:
         notes.append(Note(type="Normal", reason="FitDecided", message=cut_message(sizing.summary)))
         notes += [
@@ -254,6 +356,26 @@ def _notes(
         blocked = find(after.conditions, st.SUCCEEDED)
         assert blocked is not None
         notes.append(Note(type="Warning", reason=blocked.reason, message=blocked.message))
+    return notes
+
+
+def _notes_of_nodes(view: WorkspaceView, after: WorkspaceStatus) -> list[WorkspaceStep]:
+    """Events for Nodes that users bring: why a Workspace waits for them, each reason once; and that
+    nobody looks after the machines which were ordered before."""
+    notes: list[WorkspaceStep] = []
+    kinds = {found.type for found in after.conditions}
+    if find(view.status.conditions, st.NODE_CLAIM_READY) and st.NODE_CLAIM_READY not in kinds:
+        text = (
+            "kaito orders no machines any more. Those of this Workspace stay, and cost, until "
+            "somebody deletes their NodeClaims: kubectl delete nodeclaims "
+            f"-l {labels.WORKSPACE_UID}={view.workspace.uid}"
+        )
+        notes.append(Note(type="Warning", reason="MachinesLeft", message=text))
+    old, new = (find(one.conditions, st.RESOURCE_READY) for one in (view.status, after))
+    if new is None or new.reason not in NODE_REASONS or after.blocked_reason:
+        return notes
+    if old is None or (not old.is_true and old.reason != new.reason):  # a loss is told as such
+        notes.append(Note(type="Warning", reason=new.reason, message=new.message))
     return notes
 
 

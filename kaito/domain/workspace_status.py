@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from kaito.domain import status as st
 from kaito.domain.cluster_view import (
@@ -12,42 +11,44 @@ from kaito.domain.cluster_view import (
     WorkloadView,
     WorkspaceView,
 )
-from kaito.domain.conditions import Condition, Truth, find, merge
+from kaito.domain.conditions import Condition, condition, cut_message, find, merge
 from kaito.domain.decision import Wanted
-from kaito.domain.machine import LAUNCHED, Machine
-from kaito.domain.machine import READY as MACHINE_READY
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
-
-MESSAGE_LIMIT_CHARS: Final = 1024  # an event's; KAITO's 256 would cut off most remedies
-
-# Machine reasons that no retry of ours can cure.
-_MACHINE_BLOCKS: Final = {"QuotaExceeded": "QuotaExceeded", "LaunchRejected": "MachineRejected"}
+from kaito.domain.workspace_resources import Resources
 
 
 def status_of(
     view: WorkspaceView,
-    kept: Sequence[Machine],
+    resources: Resources,
     wanted: Wanted,
     conditions: Sequence[Condition],
     now_s: float,
 ) -> WorkspaceStatus:
     """The status to write: `conditions` laid over the observed ones, nodes, count and state."""
-    merged = merge_conditions(view, conditions, now_s)
+    merged = _without(resources.retired, merge_conditions(view, conditions, now_s))
     return replace(
         merged,
-        worker_nodes=tuple(sorted(machine.node_name for machine in kept if machine.node_name)),
+        worker_nodes=resources.nodes,
         target_node_count=wanted.sizing.nodes,
         state=_state(view, merged),
     )
 
 
 def refused_status(
-    view: WorkspaceView, conditions: Sequence[Condition], now_s: float
+    view: WorkspaceView,
+    conditions: Sequence[Condition],
+    now_s: float,
+    retired: Sequence[str] = (),
 ) -> WorkspaceStatus:
     """The status of a Workspace that cannot be planned: what runs is left as it is."""
-    merged = merge_conditions(view, conditions, now_s)
+    merged = _without(retired, merge_conditions(view, conditions, now_s))
     return replace(merged, state=_state(view, merged))
+
+
+def _without(types: Sequence[str], status: WorkspaceStatus) -> WorkspaceStatus:
+    kept = tuple(found for found in status.conditions if found.type not in types)
+    return replace(status, conditions=kept)
 
 
 def _state(view: WorkspaceView, status: WorkspaceStatus) -> str:
@@ -66,96 +67,40 @@ def _state(view: WorkspaceView, status: WorkspaceStatus) -> str:
 def conditions_of(
     view: WorkspaceView,
     cluster: ClusterView,
-    kept: Sequence[Machine],
+    resources: Resources,
     wanted: Wanted,
     live: WorkloadView,
 ) -> list[Condition]:
     """The Workspace's conditions, in the order in which they come true."""
-    machines, nodes, resource = _resource_conditions(kept, cluster, wanted.sizing.nodes)
     if wanted.workload.kind is WorkloadKind.INFERENCE:
-        work, done = _inference_conditions(cluster, wanted, live, resource)
+        work, done = _inference_conditions(cluster, wanted, live, resources)
     else:
-        work, done = _tuning_conditions(cluster, live, resource, is_done=is_done(view, live))
-    blocked = _blocked_by_machine(kept)
-    if blocked is not None and not done.is_true:
-        done = blocked
+        work, done = _tuning_conditions(cluster, live, resources, is_done=is_done(view, live))
+    if resources.blocked is not None and not done.is_true:
+        done = resources.blocked
     ready = replace(done, type=st.READY)
-    return [machines, nodes, resource, work, done, ready]
+    return [*resources.conditions, work, done, ready]
 
 
 def conditions_while_refused(
-    view: WorkspaceView, cluster: ClusterView, reason: str
+    view: WorkspaceView, cluster: ClusterView, resources: Resources, reason: str
 ) -> list[Condition]:
-    """What runs is still looked at while nothing can be planned for it; what never ran is not."""
+    """What runs is still looked at while nothing can be planned for it; of what never ran, only
+    the Nodes that it waits for."""
     if view.status.target_node_count == 0:
-        return []
-    kept = [machine for machine in cluster.machines if not machine.deleting]
-    resources = _resource_conditions(kept, cluster, view.status.target_node_count)
+        return [*resources.conditions] if resources.ready.reason == reason else []
     kind = st.JOB_STARTED if view.workspace.tuning is not None else st.INFERENCE_READY
     work = find(view.status.conditions, kind)
     runs = bool(cluster.pods) and all(
         pod.ready or pod.phase == "Running" for pod in cluster.pods if not pod.deleting
     )
     if work is None or (runs and _on_a_lost_node(cluster) is None):
-        return [*resources]
-    return [*resources, condition(kind, "False", reason, "its pods are not ready")]
-
-
-def _resource_conditions(
-    kept: Sequence[Machine], cluster: ClusterView, count: int
-) -> tuple[Condition, Condition, Condition]:
-    machines = _machines_condition(kept, count)
-    nodes = _nodes_condition(kept, cluster, count)
-    resources = nodes if machines.is_true else machines
-    resource = condition(
-        st.RESOURCE_READY,
-        "True" if resources.is_true else "False",
-        "workspaceResourceStatusSuccess"
-        if resources.is_true
-        else "workspaceResourceStatusNotReady",
-        resources.message,
-    )
-    return machines, nodes, resource
-
-
-def _machines_condition(kept: Sequence[Machine], count: int) -> Condition:
-    if len(kept) == count and all(machine.is_ready for machine in kept):
-        return condition(st.NODE_CLAIM_READY, "True", "NodeClaimsReady", f"{count} of {count}")
-    ready = sum(machine.is_ready for machine in kept)
-    waiting = next((machine for machine in kept if not machine.is_ready), None)
-    text = f"{ready} of {count} machines ready"
-    if waiting is None:
-        return condition(st.NODE_CLAIM_READY, "False", "NodeClaimNotReady", text)
-    blocking = next(
-        (
-            found
-            for found in waiting.conditions
-            if found.type != MACHINE_READY and not found.is_true
-        ),
-        None,
-    )
-    if blocking is None:
-        return condition(st.NODE_CLAIM_READY, "False", "NodeClaimNotReady", text)
-    detail = f"{text}; {waiting.claim_name}: {blocking.message or blocking.reason}"
-    return condition(st.NODE_CLAIM_READY, "False", blocking.reason, cut_message(detail))
-
-
-def _nodes_condition(kept: Sequence[Machine], cluster: ClusterView, count: int) -> Condition:
-    by_name = {node.name: node for node in cluster.nodes}
-    unready = [
-        machine.node_name or machine.claim_name
-        for machine in kept
-        if (node := by_name.get(machine.node_name)) is None or not node.ready
-    ]
-    missing = count - len(kept)
-    if not unready and missing <= 0:
-        return condition(st.NODES_READY, "True", "NodesReady", ", ".join(sorted(by_name)))
-    text = f"waiting for {', '.join(unready)}" if unready else f"{missing} not created yet"
-    return condition(st.NODES_READY, "False", "NodeNotReady", cut_message(text))
+        return [*resources.conditions]
+    return [*resources.conditions, condition(kind, "False", reason, "its pods are not ready")]
 
 
 def _inference_conditions(
-    cluster: ClusterView, wanted: Wanted, live: WorkloadView, resource: Condition
+    cluster: ClusterView, wanted: Wanted, live: WorkloadView, resources: Resources
 ) -> tuple[Condition, Condition]:
     replicas = wanted.workload.replicas
     settled = live.state is WorkloadState.SAME and live.settled
@@ -167,9 +112,9 @@ def _inference_conditions(
         text = f"{live.ready_replicas} of {replicas} pods ready"
         work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
     else:
-        reason, text = _why_pending(cluster.pods, live, resource)
+        reason, text = _why_pending(cluster.pods, live, resources)
         work = condition(st.INFERENCE_READY, "False", reason, text)
-    return work, _succeeded(work, resource, "serving")
+    return work, _succeeded(work, resources.ready, "serving")
 
 
 def _on_a_lost_node(cluster: ClusterView) -> PodView | None:
@@ -179,7 +124,7 @@ def _on_a_lost_node(cluster: ClusterView) -> PodView | None:
 
 
 def _tuning_conditions(
-    cluster: ClusterView, live: WorkloadView, resource: Condition, *, is_done: bool
+    cluster: ClusterView, live: WorkloadView, resources: Resources, *, is_done: bool
 ) -> tuple[Condition, Condition]:
     same = live.state is WorkloadState.SAME or (
         live.state is WorkloadState.DIFFERENT and not live.outdated
@@ -194,7 +139,7 @@ def _tuning_conditions(
     if same and live.active and any(pod.phase == "Running" for pod in cluster.pods):
         work = condition(st.JOB_STARTED, "True", "WorkspaceTuningJobStatusStarted", "running")
         return work, condition(st.SUCCEEDED, "False", "workspacePending", "tuning is running")
-    reason, text = _why_pending(cluster.pods, live, resource)
+    reason, text = _why_pending(cluster.pods, live, resources)
     if reason == "WorkspaceInferenceStatusPending":
         reason = "WorkspaceTuningJobStatusPending"
     work = condition(st.JOB_STARTED, "False", reason, text)
@@ -209,11 +154,12 @@ def _succeeded(work: Condition, resource: Condition, doing: str) -> Condition:
 
 
 def _why_pending(
-    pods: Sequence[PodView], live: WorkloadView, resource: Condition
+    pods: Sequence[PodView], live: WorkloadView, resources: Resources
 ) -> tuple[str, str]:
     pending = "WorkspaceInferenceStatusPending"
     if live.state is WorkloadState.MISSING:
-        waits = "the workload starts next" if resource.is_true else "waiting for the machines"
+        ready = resources.ready.is_true
+        waits = "the workload starts next" if ready else f"waiting for {resources.waits_for}"
         return pending, waits
     if live.state is WorkloadState.DELETING:
         return pending, "waiting for the old workload to go"
@@ -223,15 +169,6 @@ def _why_pending(
     if live.state is WorkloadState.DIFFERENT or not live.settled:
         return pending, "rolling out a change"
     return pending, "waiting for the pods to become ready"
-
-
-def _blocked_by_machine(kept: Sequence[Machine]) -> Condition | None:
-    for machine in kept:
-        launched = find(machine.conditions, LAUNCHED)
-        if launched is not None and launched.reason in _MACHINE_BLOCKS:
-            text = cut_message(f"{machine.claim_name}: {launched.message}")
-            return condition(st.SUCCEEDED, "False", _MACHINE_BLOCKS[launched.reason], text)
-    return None
 
 
 def merge_conditions(
@@ -261,22 +198,5 @@ def _was_done(view: WorkspaceView) -> bool:
     )
 
 
-def resources_ready(kept: Sequence[Machine], wanted: Wanted) -> bool:
-    """Whether every machine of the fit is there and ready."""
-    return len(kept) == wanted.sizing.nodes and all(machine.is_ready for machine in kept)
-
-
-def condition(kind: str, status: Truth, reason: str, message: str) -> Condition:
-    """A condition before it is stamped with time and generation."""
-    return Condition(type=kind, status=status, reason=reason, message=message)
-
-
 def _at(view: WorkspaceView, found: Condition) -> Condition:
     return replace(found, observed_generation=view.workspace.metadata.generation)
-
-
-def cut_message(text: str) -> str:
-    """The text as it fits a condition."""
-    if len(text) <= MESSAGE_LIMIT_CHARS:
-        return text
-    return text[: MESSAGE_LIMIT_CHARS - 1] + "…"

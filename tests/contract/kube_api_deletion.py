@@ -18,7 +18,13 @@ from kaito.adapters.kube_api import (
     ObjectNotFound,
     name_of,
 )
-from tests.contract.kube_api_world import World, generation_of, metadata_of, owner_reference
+from tests.contract.kube_api_world import (
+    World,
+    generation_of,
+    metadata_of,
+    owner_reference,
+    version_of,
+)
 
 
 class DeleteContract:
@@ -73,6 +79,25 @@ class DeleteContract:
         changed = world.api.patch(WORKSPACE, "one", world.namespace, {"spec": {"size": 1}})
         assert metadata_of(changed)["deletionTimestamp"]
         world.api.patch(WORKSPACE, "one", world.namespace, {"metadata": {"finalizers": None}})
+
+    def test_deletion_time_stays(self, world: World) -> None:
+        world.config_map("one", finalizers=["kaito.sh/a"])
+        late = {"metadata": {"deletionTimestamp": "2020-01-01T00:00:00Z"}}
+        with pytest.raises(InvalidObject, match="field is immutable"):
+            world.api.patch(CONFIG_MAP, "one", world.namespace, late)
+        world.api.delete(CONFIG_MAP, "one", world.namespace)
+        marked = world.get(CONFIG_MAP, "one")
+        assert world.api.patch(CONFIG_MAP, "one", world.namespace, late) == marked
+        world.api.patch(CONFIG_MAP, "one", world.namespace, {"metadata": {"finalizers": None}})
+
+    def test_pod_that_waits_for_finalizers_takes_another_propagation(self, world: World) -> None:
+        world.pod("one", finalizers=["kaito.sh/a"])
+        world.api.delete(POD, "one", world.namespace)
+        version = version_of(world.get(POD, "one"))
+        world.api.delete(POD, "one", world.namespace, propagation="Orphan")
+        assert version_of(world.get(POD, "one")) > version
+        world.api.patch(POD, "one", world.namespace, {"metadata": {"finalizers": None}})
+        assert world.collected(POD, "one")
 
     def test_pod_without_a_node_goes_at_once(self, world: World) -> None:
         world.pod("one", node="")

@@ -114,6 +114,19 @@ class ListContract:
             with pytest.raises(InvalidObject) as caught:
                 world.api.list(resource, world.namespace, fields={"spec.colour": "red"})
             assert caught.value.code == 400
+        with pytest.raises(InvalidObject):
+            world.api.list(NODE, fields={"metadata.namespace": world.namespace})
+
+    def test_last_page_may_be_empty(self, world: World) -> None:
+        for name, app in (("a", "x"), ("b", "y")):
+            world.workspace(name, labels={"app": app})
+        where: dict[str, Any] = {"labels": {"app": "x"}, "limit": 1}
+        first = world.api.list(WORKSPACE, world.namespace, **where)
+        assert [name_of(obj) for obj in first.items] == ["a"]
+        assert first.continue_token, "something follows, whether it matches or not"
+        token = first.continue_token
+        last = world.api.list(WORKSPACE, world.namespace, **where, continue_token=token)
+        assert (last.items, last.continue_token) == ((), "")
 
     def test_pages_show_one_snapshot(self, world: World) -> None:
         for index in range(5):

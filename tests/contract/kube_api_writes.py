@@ -81,6 +81,31 @@ class CreateContract:
         assert caught.value.code == 422
         assert caught.value.causes == ("metadata.name",)
 
+    def test_all_that_is_wrong_is_told(self, world: World) -> None:
+        with pytest.raises(InvalidObject) as caught:
+            world.config_map("Upper", data={"a b": "c"}, finalizers=["not qualified"])
+        assert set(caught.value.causes) == {
+            "metadata.name",
+            "metadata.finalizers",
+            "metadata.finalizers[0]",
+            "data[a b]",
+        }
+
+    @pytest.mark.parametrize(
+        "parts",
+        [{"data": "text"}, {"data": {"key": 1}}, {"metadata": {"labels": "text"}}],
+        ids=["data", "value", "labels"],
+    )
+    def test_types_are_checked(self, world: World, parts: dict[str, Any]) -> None:
+        with pytest.raises(InvalidObject) as caught:
+            world.config_map("one", **parts)
+        assert caught.value.code == 400
+
+    def test_unknown_fields_of_a_built_in_kind_are_dropped(self, world: World) -> None:
+        created = world.config_map("one", metadata={"odd": 1}, odd=1, data={"key": "1"})
+        assert "odd" not in metadata_of(created)
+        assert set(created) == {"apiVersion", "kind", "metadata", "data"}
+
     @pytest.mark.parametrize("labels", [{"app": "a" * 64}, {"app": "-a"}, {"a b": "c"}])
     def test_labels_are_validated(self, world: World, labels: dict[str, str]) -> None:
         with pytest.raises(InvalidObject) as caught:
@@ -219,6 +244,14 @@ class ReplaceContract:
         with pytest.raises(InvalidObject, match="pod updates may not change fields"):
             world.api.patch(POD, "one", world.namespace, {"spec": {"hostname": "x"}})
 
+    def test_immutable_config_map(self, world: World) -> None:
+        world.config_map("one", data={"key": "1"}, immutable=True)
+        for patch in ({"data": {"key": "2"}}, {"immutable": False}):
+            with pytest.raises(InvalidObject, match="immutable"):
+                world.api.patch(CONFIG_MAP, "one", world.namespace, patch)
+        labelled = {"metadata": {"labels": {"a": "b"}}}
+        world.api.patch(CONFIG_MAP, "one", world.namespace, labelled)
+
     def test_service_address_stays(self, world: World) -> None:
         ports = [{"port": 80}]
         service = world.api.create(SERVICE, world.body(SERVICE, "one", spec={"ports": ports}))
@@ -260,7 +293,18 @@ class StatusContract:
         patched = world.api.patch(WORKSPACE, "one", world.namespace, patch)
         assert (patched["spec"], patched["status"]) == ({"size": 2}, {"a": 1})
 
+    def test_status_of_a_built_in_kind_takes_labels_along(self, world: World) -> None:
+        world.pod("one")
+        world.workspace("one")
+        patch = {"metadata": {"labels": {"a": "b"}}, "status": {}}
+        pod = world.api.patch(POD, "one", world.namespace, patch, subresource="status")
+        custom = world.api.patch(WORKSPACE, "one", world.namespace, patch, subresource="status")
+        assert metadata_of(pod)["labels"] == {"a": "b"}
+        assert "labels" not in metadata_of(custom)
+
     def test_kind_without_a_status(self, world: World) -> None:
+        with pytest.raises(ObjectNotFound, match="could not find the requested resource"):
+            world.api.replace_status(CONFIG_MAP, world.body(CONFIG_MAP, "none"))
         world.config_map("one")
         with pytest.raises(ObjectNotFound):
             world.api.patch(CONFIG_MAP, "one", world.namespace, {}, subresource="status")
@@ -282,6 +326,22 @@ class PatchContract:
         world.api.patch(CONFIG_MAP, "one", world.namespace, patch)
         with pytest.raises(ObjectConflict, match="the object has been modified"):
             world.api.patch(CONFIG_MAP, "one", world.namespace, patch)
+
+    def test_merge_patch_that_takes_the_version_away(self, world: World) -> None:
+        world.config_map("one")
+        world.workspace("one")
+        patch = {"metadata": {"resourceVersion": None, "labels": {"a": "b"}}}
+        world.api.patch(CONFIG_MAP, "one", world.namespace, patch)
+        with pytest.raises(InvalidObject, match=r"metadata\.resourceVersion"):
+            world.api.patch(WORKSPACE, "one", world.namespace, patch)
+
+    def test_patch_whose_result_is_no_such_object(self, world: World) -> None:
+        one = world.config_map("one")
+        for patch in ({"data": "text"}, {"kind": "Else"}):
+            with pytest.raises(InvalidObject) as caught:
+                world.api.patch(CONFIG_MAP, "one", world.namespace, patch)
+            assert caught.value.causes == ("patch",)
+        assert world.get(CONFIG_MAP, "one") == one
 
     def test_json_patch(self, world: World) -> None:
         world.workspace("one", spec={"list": [1, 2, 3], "a/b": "x", "old": {"k": 1}})

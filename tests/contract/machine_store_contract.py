@@ -19,6 +19,7 @@ RECORD = WriteMachine(
         instance_type="Standard_NC6s_v3",
         started_at_s=1_767_225_600.0,
         not_before_s=1_767_225_570.0,
+        zone="eastus-1",
     ),
     conditions=(
         Condition(
@@ -67,6 +68,7 @@ class ReadMachineContract:
         world.kube.api.create(NODE_CLAIM, body)
         assert world.machines.read_machine(name) is None
         assert name not in [found.claim_name for found in world.machines.list_machines()]
+        assert name in world.machines.claim_names(), "somebody's record it is all the same"
         world.kube.api.delete(NODE_CLAIM, name)
 
     def test_list_is_complete_and_in_order(self, world: StoreWorld) -> None:

@@ -23,6 +23,7 @@ from kaito.domain.conditions import Condition
 from kaito.domain.errors import Conflict, NotFound, Rejected
 from kaito.domain.plan import Note
 from kaito.domain.status import WorkspaceStatus
+from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
 from tests.contract.store_world import TUNING, StoreWorld
 
 STATUS = WorkspaceStatus(
@@ -565,6 +566,8 @@ class WorkspaceStoreContract(
     FinalizerContract,
     StatusContract,
     MachineRecordContract,
+    AdoptMachineContract,
+    AdoptWorkloadContract,
     NoteContract,
 ):
     """Has no Test prefix: runs only through its subclasses, which give a `world` fixture."""

@@ -1,28 +1,20 @@
 """The quick start of docs/quickstart.md, typed into a real kubectl against `sim serve`.
 
 The transcript there is what kubectl printed, but for what differs from run to run: ages, times,
-uids, versions of objects, and the directory.
+uids, versions of objects, names that are drawn, and the directory.
 """
 
 import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.twin import ROOT, Kubectl, on_path, pinned, serving
+
 GUIDE = ROOT / "docs" / "quickstart.md"
 MANIFEST = "examples/inference/kaito_workspace_phi_3.yaml"
-LIMIT_S = 120
-START_LIMIT_S = 30
 UPDATE = os.environ.get("KAITO_UPDATE_TRANSCRIPTS") == "1"
 
 _BLOCK = re.compile(r"```console\n(?P<text>.*?)```", re.DOTALL)
@@ -30,6 +22,9 @@ _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"), "<time>"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<uid>"),
     (re.compile(r"(Resource Version:\s+)\d+"), r"\1<version>"),
+    (re.compile(r"\bws[0-9a-f]{9}\b"), "<machine>"),  # named after the Workspace's uid
+    (re.compile(r"\beastus-\d\b"), "<zone>"),
+    (re.compile(r"(workspace-tuning-phi-3)-[a-z0-9]{5}\b"), r"\1-<suffix>"),
     (re.compile(r"\b(?=\d)(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?s\b|\b\d+m\b"), "<age>"),
     (re.compile(r" \(x\d+ over <age>\)"), ""),
     (re.compile(r"after \d+\.\d+ s"), "after <seconds> s"),
@@ -37,90 +32,15 @@ _VARYING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kubectl:
-    """A kubectl that talks to the twin."""
-
-    program: str
-    kubeconfig: Path
-    home: Path
-
-    def run(self, line: str) -> subprocess.CompletedProcess[str]:
-        """A line as it is typed."""
-        environment = {
-            "KUBECONFIG": str(self.kubeconfig),
-            "HOME": str(self.home),
-            "PATH": f"{Path(self.program).parent}:{os.environ['PATH']}",
-            "NO_PROXY": "127.0.0.1",
-        }
-        return subprocess.run(
-            ["bash", "-c", line],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT_S,
-        )
-
-    def prints(self, line: str) -> str:
-        """What a line that must succeed prints."""
-        done = self.run(line)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def refused(self, line: str) -> str:
-        """What a line that must fail complains of."""
-        done = self.run(line)
-        assert done.returncode != 0, f"{line}\n{done.stdout}"
-        return done.stderr
-
-
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Iterator[Path]:
-    """A kubeconfig for a running `sim serve`."""
-    file = tmp_path / "kubeconfig"
-    command = [sys.executable, "-m", "sim", "serve", "--kubeconfig", str(file)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        _wait_for(file, process)
-        assert file.stat().st_mode & 0o777 == 0o600
+    with serving(tmp_path) as file:
         yield file
-    finally:
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=START_LIMIT_S)
-    assert (process.returncode, err) == (0, "")
-    assert f"export KUBECONFIG={file}" in out
-    assert not file.exists()
-
-
-def _wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    until_s = time.monotonic() + START_LIMIT_S
-    while not file.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until_s, "sim serve does not start"
-        time.sleep(0.05)
 
 
 @pytest.fixture(params=["pinned", "on PATH"])
 def kubectl(request: pytest.FixtureRequest, kubeconfig: Path, tmp_path: Path) -> Kubectl:
-    pinned = Path(sys.executable).parent / "kubectl"
-    if request.param == "pinned":
-        if not pinned.exists():
-            _missing("kubectl is not in .venv: make venv")
-        return Kubectl(str(pinned), kubeconfig, tmp_path)
-    found = shutil.which("kubectl")
-    if found is None or Path(found) == pinned:
-        pytest.skip("there is no other kubectl on PATH")
-    return Kubectl(found, kubeconfig, tmp_path)
-
-
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI skips nothing: {what}", pytrace=False)
-    pytest.skip(what)
+    return {"pinned": pinned, "on PATH": on_path}[request.param](kubeconfig, tmp_path)
 
 
 @pytest.mark.parametrize("kubectl", ["pinned"], indirect=True)
@@ -134,8 +54,9 @@ def test_quick_start_is_what_kubectl_prints(kubectl: Kubectl) -> None:
     written = _BLOCK.sub(lambda block: f"```console\n{_typed_again(kubectl, block)}```", guide)
     if UPDATE:
         GUIDE.write_text(written, encoding="utf-8")
+        return
     for block, fresh in zip(blocks, _BLOCK.finditer(written), strict=True):
-        assert UPDATE or _normal(fresh["text"]) == _normal(block["text"]), (
+        assert _normal(fresh["text"]) == _normal(block["text"]), (
             "write the transcript anew: KAITO_UPDATE_TRANSCRIPTS=1 pytest tests/e2e"
         )
 

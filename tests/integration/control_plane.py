@@ -167,6 +167,8 @@ class ControlPlane:
             "--use-service-account-credentials=true",
             f"--service-account-private-key-file={self.pki / 'accounts.key'}",
             f"--root-ca-file={self.pki / 'ca.crt'}",
+            "--kube-api-qps=200",  # or else what waits for the garbage collector waits long
+            "--kube-api-burst=400",
             "--leader-elect=false",
             *_UNTHROTTLED,
             "--secure-port=0",

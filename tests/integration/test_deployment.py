@@ -79,8 +79,9 @@ def servable(kubectl: Kubectl, manifests: Sequence[Object]) -> list[Object]:
     """The manifests as the server can take them: the overlay for 1.20 says what it cannot."""
     served = set(kubectl.prints("api-versions"))
     old = of_kind(overlay("kubernetes-1.20"), *SHARED)
-    new = of_kind(overlay("byo"), *SHARED)
-    shared = {each["metadata"]["name"]: each for each in (new if "policy/v1" in served else old)}
+    new = of_kind(overlay("byo"), *SHARED)  # which has no NodeClaims
+    current = [*old, *new] if "policy/v1" in served else old
+    shared = {each["metadata"]["name"]: each for each in current}
     found = [
         shared[each["metadata"]["name"]] if each["kind"] in SHARED else each
         for each in manifests

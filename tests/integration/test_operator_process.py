@@ -20,14 +20,14 @@ WAIT_S = 30.0
 
 
 class Operator:
-    """The process, with its probes and metrics on a free port."""
+    """The process, with its probes and metrics on a free port; `more` are options of it."""
 
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, *more: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "kaito", "operator", "run"]
-        command += ["--kubeconfig", str(kubeconfig), "--lease-namespace", "default"]
+        command += ["--kubeconfig", str(kubeconfig), "--lease-namespace", "default", *more]
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(

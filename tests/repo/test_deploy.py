@@ -260,9 +260,18 @@ def test_the_definition_of_node_claims_is_left_to_who_acts_on_them() -> None:
         if NODE_CLAIMS
         in {each["metadata"]["name"] for each in of_kind(overlay(name), "CustomResourceDefinition")}
     }
-    assert with_it == {"byo", "kubernetes-1.20"}
+    assert with_it == {"kubernetes-1.20"}
     for name in OVERLAYS:
         assert named(overlay(name), "CustomResourceDefinition", "workspaces.kaito.sh")
+
+
+def test_own_nodes_are_read_and_no_machine_is_ordered() -> None:
+    manifests = overlay("byo")
+    rules = named(manifests, "ClusterRole", "kaito-operator-machines")["rules"]
+    assert rules == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}]
+    for deployment in ("kaito-operator", "kaito-webhook"):
+        (container,) = containers(named(manifests, "Deployment", deployment))
+        assert {"name": "KAITO_PROVISIONER", "value": "byo"} in container["env"]
 
 
 def test_all_definitions_are_in_the_kustomization() -> None:

@@ -25,6 +25,7 @@ from kaito.adapters.kube_api import (
     name_of,
 )
 from kaito.bootstrap import kubernetes_ports
+from kaito.domain import labels
 from kaito.domain.errors import (
     CapacityUnavailable,
     Conflict,
@@ -511,6 +512,19 @@ def test_machines_that_nobody_stands_for_are_given_back(world: World) -> None:
     ended = outcome(collect_orphans(world.ports, every_s=120.0))
     assert ended == Outcome(again_after_s=120.0)
     assert set(world.cloud.machines) == kept
+
+
+def test_a_machine_that_kaito_recorded_is_no_orphan(world: World) -> None:
+    """Nobody has adopted it yet, and perhaps nobody ever will."""
+    there = orphaned(world, 5)
+    claim = to_node_claim(machine_spec(5))
+    claim["metadata"]["name"] = there.claim_name
+    for key in (labels.WORKSPACE_UID, labels.SLOT):
+        del claim["metadata"]["labels"][key]
+    world.store.create(NODE_CLAIM, claim)
+    outcome(collect_orphans(world.ports, every_s=120.0))
+    assert set(world.cloud.machines) == {there.name}
+    assert "deletionTimestamp" not in world.store.get(NODE_CLAIM, there.claim_name)["metadata"]
 
 
 def test_one_orphan_that_stays_does_not_keep_the_others(world: World) -> None:

@@ -89,5 +89,10 @@ def bad_patch(detail: str) -> InvalidObject:
     )
 
 
+def bad_result(why: InvalidObject) -> InvalidObject:
+    """A patch whose result is no object of its kind."""
+    return InvalidObject(f' "" is invalid: patch: Invalid value: {why}', causes=("patch",))
+
+
 def too_old(version: int, oldest: int) -> Gone:
     return Gone(f"too old resource version: {version} ({oldest})")

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from kaito.adapters.fake.aks_node import address_of, aks_node, internal_address
 from kaito.adapters.fake.container_phases import Recorder
 from kaito.adapters.fake.latencies import Latencies
 from kaito.adapters.fake.streams import Streams
@@ -34,9 +35,6 @@ GPU_DRIVER: Final = "GPU driver"
 MACHINE_RELEASE: Final = "machine release"
 
 ZONES: Final = 3  # as Azure's larger regions have
-# AKS keeps some of a node's memory for itself; the twin takes a round share.
-_ALLOCATABLE_SHARE: Final = 0.9
-_MAX_PODS: Final = "110"
 _RETRY_S: Final = 1.0
 _NODE_PREFIX, _NODE_SUFFIX = "aks-", "-vmss000000"  # of the first VM of an AKS agent pool
 # A Node says which machine it is, for a cloud that was restarted and remembers nothing.
@@ -52,6 +50,7 @@ class MachineLife:
     instance_type: InstanceType
     zone: str
     ordered_at_s: float
+    address: str = ""  # the internal one of its Node
     state: CloudState = CloudState.CREATING
     visible: bool = False
     node_at_s: float | None = None
@@ -138,6 +137,7 @@ class FakeGpuCloud:
             order=order,
             instance_type=instance_type,
             zone=f"{self._region}-{zone}",
+            address=self._free_address(),
             ordered_at_s=now_s,
         )
         self._live[order.name] = life
@@ -248,64 +248,43 @@ class FakeGpuCloud:
             return
         if not life.registered:
             with suppress(AlreadyExists):
-                self._api.create(NODE, _node(life, now_s))
+                self._api.create(NODE, self._node(life, now_s))
             life.registered = True
         if life.ready_at_s is not None:
             # Somebody may have deleted the Node object; the machine itself goes on.
             with suppress(ObjectNotFound):
                 self._offer_gpus(life)
 
+    def _node(self, life: MachineLife, now_s: float) -> KubeObject:
+        return aks_node(
+            name=life.node_name,
+            pool=life.order.name,
+            given_labels=life.order.labels,
+            annotations={
+                _CLAIM: life.order.claim_name,
+                _ORDERED_AT: to_rfc3339(life.ordered_at_s),
+            },
+            instance_type=life.instance_type,
+            disk_bytes=life.order.disk_bytes,
+            zone=life.zone,
+            region=self._region,
+            provider_id=life.provider_id,
+            address=life.address,
+            now_s=now_s,
+        )
+
+    def _free_address(self) -> str:
+        """Each machine's own, one after the other, as long as the subnet has any left."""
+        taken = {life.address for life in self._live.values()}
+        number = len(self._lives)
+        while internal_address(number) in taken:
+            number += 1
+        return internal_address(number)
+
     def _offer_gpus(self, life: MachineLife) -> None:
         gpus = {labels.GPU_RESOURCE: str(life.instance_type.gpu_count)}
         patch = {"status": {"capacity": gpus, "allocatable": gpus}}
         self._api.patch(NODE, life.node_name, None, patch, subresource="status")
-
-
-def _node(life: MachineLife, now_s: float) -> dict[str, Any]:
-    instance = life.instance_type
-    memory_kib = instance.memory_bytes // 1024
-    capacity = {"cpu": str(instance.vcpus), "memory": f"{memory_kib}Ki", "pods": _MAX_PODS}
-    allocatable = capacity | {"memory": f"{int(memory_kib * _ALLOCATABLE_SHARE)}Ki"}
-    now = to_rfc3339(now_s)
-    ready = {
-        "type": "Ready",
-        "status": "True",
-        "reason": "KubeletReady",
-        "message": "kubelet is posting ready status",
-        "lastHeartbeatTime": now,
-        "lastTransitionTime": now,
-    }
-    own = {
-        labels.AZURE_AGENT_POOL: life.order.name,
-        labels.INSTANCE_TYPE: instance.name,
-        labels.ZONE: life.zone,
-        labels.HOSTNAME: life.node_name,
-        labels.OPERATING_SYSTEM: "linux",
-        labels.ARCHITECTURE: "amd64",
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": life.node_name,
-            "labels": dict(life.order.labels) | own,
-            "annotations": {
-                _CLAIM: life.order.claim_name,
-                _ORDERED_AT: to_rfc3339(life.ordered_at_s),
-            },
-        },
-        "spec": {
-            "providerID": life.provider_id,
-            "taints": [
-                {
-                    "key": labels.GPU_TAINT_KEY,
-                    "value": labels.GPU_TAINT_VALUE,
-                    "effect": "NoSchedule",
-                }
-            ],
-        },
-        "status": {"capacity": capacity, "allocatable": allocatable, "conditions": [ready]},
-    }
 
 
 def _life_of(node: KubeObject, catalogue: Catalogue) -> MachineLife | None:
@@ -336,6 +315,7 @@ def _life_of(node: KubeObject, catalogue: Catalogue) -> MachineLife | None:
         order=order,
         instance_type=instance_type,
         zone=found.get(labels.ZONE, ""),
+        address=address_of(node),
         ordered_at_s=ordered_at_s,
         node_at_s=from_rfc3339(node["metadata"]["creationTimestamp"]),
     )

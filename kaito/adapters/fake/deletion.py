@@ -85,8 +85,10 @@ def is_namespace(resource: Resource) -> bool:
 def _shorten_or_start_grace(
     meta: dict[str, Any], pod: KubeObject, grace_period_s: int | None, now_s: float
 ) -> bool:
-    """Whether the grace period of a pod begins with this delete, or gets shorter."""
+    """Whether the grace period of a pod begins with this delete, gets shorter, or is over."""
     current = meta.get("deletionGracePeriodSeconds")
+    if current == 0:  # what still waits, waits for finalizers
+        return True
     if current is not None:
         if grace_period_s is None or grace_period_s >= current:
             return False

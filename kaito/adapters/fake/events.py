@@ -1,6 +1,5 @@
 """Kubernetes events as controllers record them."""
 
-import hashlib
 from typing import Final, Literal
 
 from kaito.adapters.kube_api import (
@@ -24,12 +23,16 @@ _NAME_LIMIT: Final = 253
 
 
 class EventRecorder:
-    """Records events for one component. A repeated event counts up instead of adding one."""
+    """Records events for one component. A repeated event counts up instead of adding one.
+
+    Names end in the time of the first occurrence, as a controller's recorder gives them: events of
+    one object are listed in the order in which they came.
+    """
 
     def __init__(self, api: KubeApi, component: str) -> None:
         self._api = api
         self._component = component
-        self._counts: dict[tuple[str, str], int] = {}
+        self._known: dict[tuple[str, ...], tuple[str, int]] = {}  # name and count
 
     def record(
         self,
@@ -41,39 +44,42 @@ class EventRecorder:
         now_s: float,
     ) -> None:
         """Write it. A failed write is dropped, as Kubernetes does: events are best effort."""
-        namespace = namespace_of(obj) or _CLUSTER_NAMESPACE
         message = message[:_MESSAGE_LIMIT]
-        uid = obj["metadata"].get("uid", "")
-        digest = hashlib.sha256("\0".join((uid, self._component, kind, reason, message)).encode())
-        suffix = f".{digest.hexdigest()[:16]}"
-        name = name_of(obj)[: _NAME_LIMIT - len(suffix)] + suffix
+        same = (str(obj["metadata"].get("uid", "")), kind, reason, message)
+        namespace = namespace_of(obj) or _CLUSTER_NAMESPACE
         try:
-            self._write(resource, obj, (namespace, name), kind, reason, message, now_s)
+            self._known[same] = self._bumped(same, namespace, now_s) or self._created(
+                resource, obj, (kind, reason, message), namespace, now_s
+            )
         except KubeApiError:
-            self._counts.pop((namespace, name), None)
+            self._known.pop(same, None)
 
-    def _write(
+    def _bumped(
+        self, same: tuple[str, ...], namespace: str, now_s: float
+    ) -> tuple[str, int] | None:
+        """The event counted up; None where there is none, or none any more."""
+        if same not in self._known:
+            return None
+        name, before = self._known[same]
+        patch = {"count": before + 1, "lastTimestamp": to_rfc3339(now_s)}
+        try:
+            self._api.patch(EVENT, name, namespace, patch)
+        except ObjectNotFound:
+            return None
+        return name, before + 1
+
+    def _created(
         self,
         resource: Resource,
         obj: KubeObject,
-        key: tuple[str, str],
-        kind: EventKind,
-        reason: str,
-        message: str,
+        said: tuple[EventKind, str, str],
+        namespace: str,
         now_s: float,
-    ) -> None:
-        now = to_rfc3339(now_s)
-        if key in self._counts:
-            try:
-                self._bump(key, self._counts[key] + 1, now)
-            except ObjectNotFound:
-                del self._counts[key]
-            else:
-                return
+    ) -> tuple[str, int]:
+        kind, reason, message = said
         body = {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
-            "metadata": {"namespace": key[0], "name": key[1]},
             "involvedObject": {
                 "apiVersion": resource.api_version,
                 "kind": resource.kind,
@@ -88,17 +94,19 @@ class EventRecorder:
             "source": {"component": self._component},
             "reportingComponent": self._component,
             "reportingInstance": "",
-            "firstTimestamp": now,
-            "lastTimestamp": now,
+            "firstTimestamp": to_rfc3339(now_s),
+            "lastTimestamp": to_rfc3339(now_s),
             "count": 1,
         }
-        try:
-            self._api.create(EVENT, body)
-            self._counts[key] = 1
-        except AlreadyExists:
-            stored = self._api.get(EVENT, key[1], key[0])
-            self._bump(key, int(stored.get("count") or 1) + 1, now)
-
-    def _bump(self, key: tuple[str, str], count: int, now: str) -> None:
-        self._api.patch(EVENT, key[1], key[0], {"count": count, "lastTimestamp": now})
-        self._counts[key] = count
+        moment_ns = int(now_s * 1e9)
+        while True:
+            suffix = f".{moment_ns:x}"
+            name = name_of(obj)[: _NAME_LIMIT - len(suffix)] + suffix
+            try:
+                self._api.create(
+                    EVENT, {**body, "metadata": {"namespace": namespace, "name": name}}
+                )
+            except AlreadyExists:
+                moment_ns += 1  # another event of the same instant
+            else:
+                return name, 1

@@ -31,6 +31,14 @@ def mismatch(pod: KubeObject, node: KubeObject) -> str:
     return ""
 
 
+def preference(pod: KubeObject, node: KubeObject) -> int:
+    """The weights, added up, of what the pod would rather have that the node has."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    wishes = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    labels, fields = labels_of(node), {"metadata.name": name_of(node)}
+    return sum(wish["weight"] for wish in wishes if _matches(wish["preference"], labels, fields))
+
+
 def shortages(
     requests: Mapping[str, int], allocatable: Mapping[str, int], used: Mapping[str, int]
 ) -> list[str]:

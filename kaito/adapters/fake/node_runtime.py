@@ -4,6 +4,7 @@ import heapq
 from dataclasses import dataclass
 from typing import Final
 
+from kaito.adapters.fake.aks_node import address_of
 from kaito.adapters.fake.container_phases import Phase
 from kaito.adapters.kube_api import KubeObject
 
@@ -59,7 +60,4 @@ class NodeRuntime:
     @property
     def host_address(self) -> str:
         """The node's internal IP; empty where it has none."""
-        for address in (self.node.get("status") or {}).get("addresses") or ():
-            if address.get("type") == "InternalIP":
-                return str(address["address"])
-        return ""
+        return address_of(self.node)

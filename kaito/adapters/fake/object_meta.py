@@ -54,14 +54,17 @@ def cleaned(meta: Mapping[str, Json]) -> dict[str, Json]:
     }
 
 
-def new_meta(meta: Mapping[str, Json], *, uid: str, now: str, generation: bool) -> dict[str, Json]:
-    """Metadata of an object that is being created."""
+def new_meta(meta: Mapping[str, Json], *, uid: str, now: str, counts: bool) -> dict[str, Json]:
+    """Metadata of an object that is being created. `counts`: whether the server counts its
+    generations; it leaves those of the other kinds as the writer set them."""
     fresh = {key: value for key, value in cleaned(meta).items() if key not in _SERVER_OWNED}
     fresh.pop("resourceVersion", None)
     fresh["uid"] = uid
     fresh["creationTimestamp"] = now
-    if generation:
+    if counts:
         fresh["generation"] = 1
+    elif meta.get("generation"):
+        fresh["generation"] = meta["generation"]
     return fresh
 
 
@@ -70,7 +73,11 @@ def updated_meta(
 ) -> tuple[dict[str, Json], list[Problem]]:
     """A writer's metadata with the server's own fields put back, and what it may not change."""
     before: Mapping[str, Json] = old["metadata"]
+    if meta is before:
+        return dict(meta), []
     fresh = cleaned(meta)
+    if "deletionTimestamp" in before:  # whatever the writer says of it
+        fresh["deletionTimestamp"] = before["deletionTimestamp"]
     problems = [
         Problem(f"metadata.{key}", f'Invalid value: "{fresh[key]}": field is immutable')
         for key in _IMMUTABLE
@@ -242,10 +249,12 @@ def _finalizer_problems(resource: Resource, finalizers: Json) -> list[Problem]:
     """Built-in kinds want a domain in the name (`example.com/name`); custom ones do not."""
     problems = []
     standard = {FOREGROUND_FINALIZER, ORPHAN_FINALIZER}
-    for name in finalizers:
+    for index, name in enumerate(finalizers):
         detail = label_key_problem(name)
-        if not detail and not resource.is_custom and "/" not in name and name not in standard:
-            detail = "name is neither a standard finalizer name nor is it fully qualified"
         if detail:
             problems.append(Problem("metadata.finalizers", f'Invalid value: "{name}": {detail}'))
+        if not resource.is_custom and "/" not in name and name not in standard:
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            field = f"metadata.finalizers[{index}]"
+            problems.append(Problem(field, f'Invalid value: "{name}": {detail}'))
     return problems

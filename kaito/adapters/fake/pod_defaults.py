@@ -120,7 +120,7 @@ def quality_of_service(spec: Mapping[str, Json]) -> str:
 
 
 def _containers(spec: Mapping[str, Json]) -> list[Fields]:
-    return [*spec.get("initContainers", ()), *spec.get("containers", ())]
+    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
 
 
 def _tolerates(toleration: Mapping[str, Json], key: str) -> bool:

@@ -6,11 +6,16 @@ from decimal import ROUND_UP, Decimal
 from kaito.adapters.kube_api import Json
 
 _QUANTITY = re.compile(
-    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+|)"
+    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,3}|)"
 )
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _EXPONENT_OF = {suffix: exponent for exponent, suffix in _DECIMAL.items()}
+
+
+def is_quantity(text: str) -> bool:
+    """Whether the text says an amount, such as `1Gi`, `250m` or `1e3`."""
+    return _QUANTITY.fullmatch(text) is not None
 
 
 def canonical_quantity(value: Json) -> Json:

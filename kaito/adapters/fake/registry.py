@@ -38,6 +38,11 @@ class Registry:
             raise not_found(table.resource, key[1])
         return obj
 
+    def compact(self) -> None:
+        """Forget every version but the newest."""
+        for table in self._tables.values():
+            table.log.forget(self.version)
+
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
         """In this block nothing is stored, and no version is given away."""
@@ -66,13 +71,6 @@ class Registry:
         self.version += 1
         meta = FrozenDict({**last["metadata"], "resourceVersion": str(self.version)})
         table.remove(key, FrozenDict({**last, "metadata": meta}), self.version)
-
-
-def presented(resource: Resource, obj: KubeObject) -> KubeObject:
-    """A stored object in the version that is asked for."""
-    if obj["apiVersion"] == resource.api_version:
-        return obj
-    return FrozenDict({**obj, "apiVersion": resource.api_version})
 
 
 def same_resource(one: Resource, other: Resource) -> bool:

@@ -1,4 +1,5 @@
-"""The twin's kube-scheduler: binds each pod to the first node, by name, that it fits on."""
+"""The twin's kube-scheduler: binds each pod to the node that it fits on and prefers; of several,
+to the first by name."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -6,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kaito.adapters.fake.events import EventRecorder
-from kaito.adapters.fake.node_fit import mismatch, shortages, unschedulable_message
+from kaito.adapters.fake.node_fit import (
+    mismatch,
+    preference,
+    shortages,
+    unschedulable_message,
+)
 from kaito.adapters.fake.pod_resources import amounts, pod_requests
 from kaito.adapters.fake.pods import is_deleting, is_terminal, node_name_of, with_condition
 from kaito.adapters.fake.timers import Timers
@@ -130,7 +136,7 @@ class Scheduler:
         assert pod is not None, "a waiting pod is in the cache"
         reasons = Counter(waiting.reasons)
         try:
-            for name in sorted(waiting.candidates):
+            for name in sorted(waiting.candidates, key=lambda name: self._rank(pod, name)):
                 short = shortages(
                     waiting.requests, self._allocatable[name], self._used.get(name, {})
                 )
@@ -143,6 +149,11 @@ class Scheduler:
             return  # the event of its deletion is on the way
         except (ObjectConflict, ServerUnavailable):
             self._due.set(key, now_s + RETRY_S)
+
+    def _rank(self, pod: KubeObject, node_name: str) -> tuple[int, str]:
+        node = self._nodes.get(("", node_name))
+        assert node is not None, "a candidate is in the cache"
+        return -preference(pod, node), node_name
 
     def _bind(self, pod: KubeObject, node_name: str, now_s: float) -> None:
         self._pods.put(bind(self._api, pod, node_name, now_s))

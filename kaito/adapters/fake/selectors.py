@@ -89,6 +89,11 @@ class FieldSelector:
     equal: tuple[tuple[str, str], ...] = ()
     unequal: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def names_one(self) -> bool:
+        """Whether only one object of a namespace can match."""
+        return any(path == "metadata.name" for path, _value in self.equal)
+
     def matches(self, obj: KubeObject) -> bool:
         return all(field_of(obj, path) == value for path, value in self.equal) and all(
             field_of(obj, path) != value for path, value in self.unequal
@@ -122,7 +127,9 @@ def field_selector(resource: Resource, fields: Mapping[str, str] | str | None) -
             (unequal if operator == "!=" else equal).append((path, value))
     else:
         equal = list(fields.items())
-    known: tuple[str, ...] = ("metadata.name", "metadata.namespace")
+    known: tuple[str, ...] = ("metadata.name",)
+    if resource.namespaced:
+        known += ("metadata.namespace",)
     if not resource.group or resource.group == "batch":
         known += SELECTABLE_FIELDS.get(resource.plural, ())
     for path, _value in (*equal, *unequal):

@@ -6,8 +6,9 @@ from typing import Literal
 
 from kaito.adapters.fake.admission import Admission
 from kaito.adapters.fake.api_errors import bad_request
+from kaito.adapters.fake.decoding import Decoder
 from kaito.adapters.fake.paging import PagePosition, page_position
-from kaito.adapters.fake.registry import Registry, object_key, presented
+from kaito.adapters.fake.registry import Registry, object_key
 from kaito.adapters.fake.selectors import field_selector, label_selector
 from kaito.adapters.fake.watch_log import LogWatch
 from kaito.adapters.fake.writes import INITIAL_NAMESPACES, Writes
@@ -36,8 +37,10 @@ class ObjectStore:
 
     Implements `KubeApi`; time and uids come from outside, so equal calls give equal bytes. Of
     several versions of one resource the first in `resources` is the stored one, and objects are
-    handed out in the version asked for (conversion changes only `apiVersion`). Each resource keeps
-    its last `history` changes for watches and for the later pages of a list.
+    handed out in the version asked for (conversion changes only `apiVersion`, and drops what that
+    version's schema does not know). Custom kinds have the schemas of `crds`; without one they take
+    any fields. Each resource keeps its last `history` changes for watches and for the later pages
+    of a list.
 
     Setting `spec.nodeName` of an unbound pod is allowed: it stands for the binding sub-resource.
     """
@@ -48,11 +51,15 @@ class ObjectStore:
         now_s: Callable[[], float],
         new_uid: Callable[[], str],
         resources: Iterable[Resource] = SERVED,
+        crds: Iterable[KubeObject] = (),
         admission: Sequence[Admission] = (),
         history: int = 10_000,
     ) -> None:
         self._registry = Registry((NAMESPACE, *resources), history)
-        self._writes = Writes(self._registry, now_s=now_s, new_uid=new_uid, admission=admission)
+        self._decoder = Decoder(crds)
+        self._writes = Writes(
+            self._registry, self._decoder, now_s=now_s, new_uid=new_uid, admission=admission
+        )
         for name in INITIAL_NAMESPACES:
             self.create(NAMESPACE, {"metadata": {"name": name}})
 
@@ -66,6 +73,13 @@ class ObjectStore:
         """The version of the newest change to anything."""
         return str(self._registry.version)
 
+    def compact(self) -> None:
+        """Forget every version but the newest, as etcd does when it is compacted.
+
+        Older versions are Gone: to watch from, and to read further pages of.
+        """
+        self._registry.compact()
+
     def dry_run(self) -> AbstractContextManager[None]:
         """Writes in this block are checked and answered as always, and change nothing."""
         return self._writes.rehearsal()
@@ -74,7 +88,7 @@ class ObjectStore:
         """See `KubeApi.get`."""
         table = self._registry.table(resource)
         key = object_key(resource, name, namespace)
-        return presented(resource, self._registry.existing(table, key))
+        return self._decoder.presented(resource, self._registry.existing(table, key))
 
     def list(
         self,
@@ -91,23 +105,24 @@ class ObjectStore:
         by_label = label_selector(labels)
         by_field = field_selector(resource, fields)
         namespace = (namespace or None) if resource.namespaced else None
-        version = self._registry.version
         if continue_token:
             position = page_position(continue_token)
             version = position.version
-            found = table.select_as_of(
-                version,
-                (position.namespace, position.name),
-                namespace,
-                lambda obj: by_label.matches(obj) and by_field.matches(obj),
-            )
+            rest = table.state_at(version, namespace, (position.namespace, position.name))
+            found = [obj for obj in rest if by_label.matches(obj) and by_field.matches(obj)]
         else:
+            version = self._registry.version
             found = table.select(namespace, by_label, by_field)
         token = ""
-        if limit and len(found) > limit:
+        if limit and len(found) >= limit and not by_field.names_one:
             found = found[:limit]
-            token = PagePosition(version, namespace_of(found[-1]), name_of(found[-1])).token()
-        items = tuple(presented(resource, obj) for obj in found)
+            last = namespace_of(found[-1]), name_of(found[-1])
+            # As in etcd, what follows need not match: the last page may be empty.
+            goes_on = (
+                rest[-1] is not found[-1] if continue_token else table.goes_on(namespace, last)
+            )
+            token = PagePosition(version, *last).token() if goes_on else ""
+        items = tuple(self._decoder.presented(resource, obj) for obj in found)
         return ObjectList(items, str(version), token)
 
     def create(self, resource: Resource, body: KubeObject) -> KubeObject:
@@ -193,7 +208,7 @@ class ObjectStore:
             return here and by_label.matches(obj) and by_field.matches(obj)
 
         def present(obj: KubeObject) -> KubeObject:
-            return presented(resource, obj)
+            return self._decoder.presented(resource, obj)
 
         version = self._watched_version(resource_version)
         there = table.select(namespace, by_label, by_field) if version is None else ()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kaito.adapters.fake.api_errors import Problem, bad_request
-from kaito.adapters.fake.object_meta import label_problems
 from kaito.adapters.fake.pod_defaults import (
     Fields,
     canonical,
@@ -18,13 +17,28 @@ from kaito.adapters.fake.pod_defaults import (
 )
 from kaito.adapters.fake.snapshots import share
 from kaito.adapters.fake.spec_defaults import (
-    default_custom,
     default_job,
+    default_node,
     default_service,
     default_stateful_set,
+    node_status,
+    pod_status,
     workload_status,
 )
+from kaito.adapters.fake.validation import (
+    config_map_problems,
+    frozen_config_map_problems,
+    job_problems,
+    node_change_problems,
+    node_problems,
+    pod_change_problems,
+    pod_problems,
+    service_problems,
+    stateful_set_problems,
+    status_count_problems,
+)
 from kaito.adapters.kube_api import (
+    CONFIG_MAP,
     EVENT,
     JOB,
     NAMESPACE,
@@ -45,12 +59,6 @@ _STATEFUL_SET_MUTABLE = (
     "updateStrategy",
     "persistentVolumeClaimRetentionPolicy",
     "minReadySeconds",
-)
-_POD_IMMUTABLE = (
-    "spec",
-    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-    " `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only"
-    " additions to existing tolerations) or `spec.terminationGracePeriodSeconds`",
 )
 
 
@@ -77,7 +85,6 @@ def prepare_create(resource: Resource, draft: Fields) -> list[Problem]:
     if resource.status_subresource and _key(resource) != _key(NODE):
         draft.pop("status", None)
     if resource.is_custom:
-        default_custom(resource, draft)
         return []
     _leave_out_empty(resource, draft)
     if "spec" in draft:
@@ -89,7 +96,6 @@ def prepare_create(resource: Resource, draft: Fields) -> list[Problem]:
 def prepare_update(resource: Resource, draft: Fields, old: KubeObject) -> list[Problem]:
     """Complete a changed object (its status is the old one's), and say what may not change."""
     if resource.is_custom:
-        default_custom(resource, draft)
         return []
     _leave_out_empty(resource, draft)
     if "spec" in old:
@@ -104,10 +110,16 @@ def prepare_update(resource: Resource, draft: Fields, old: KubeObject) -> list[P
     return update(draft, old) if update else []
 
 
-def prepare_status(resource: Resource, draft: Fields) -> None:
-    """Complete an object whose status a writer changed."""
-    if _key(resource) in {_key(STATEFUL_SET), _key(JOB)} and "status" in draft:
-        draft["status"] = workload_status(draft["status"])
+def prepare_status(resource: Resource, draft: Fields) -> list[Problem]:
+    """Complete an object whose status a writer changed, and say what is wrong with the status."""
+    if _key(resource) == _key(JOB):
+        _label_job(draft)
+    if "status" not in draft:
+        return []
+    complete = _STATUSES.get(_key(resource))
+    if complete is not None:
+        draft["status"] = complete(draft["status"])
+    return status_count_problems(resource, draft["status"])
 
 
 def _leave_out_empty(resource: Resource, draft: Fields) -> None:
@@ -131,50 +143,31 @@ def _create_namespace(draft: Fields) -> list[Problem]:
     if "kubernetes" not in finalizers:
         finalizers.append("kubernetes")
     meta = draft["metadata"]
-    meta["labels"] = {**meta.get("labels", {}), "kubernetes.io/metadata.name": meta["name"]}
+    meta["labels"] = {**meta.get("labels", {}), "kubernetes.io/metadata.name": meta.get("name", "")}
     draft["status"] = {"phase": "Active"}
     return []
 
 
 def _create_node(draft: Fields) -> list[Problem]:
-    draft.setdefault("spec", {})
-    draft["status"] = status = canonical(draft.get("status", {}))
+    default_node(draft.setdefault("spec", {}))
+    draft["status"] = status = node_status(draft.get("status", {}))
     if "capacity" in status:
         status.setdefault("allocatable", dict(status["capacity"]))
-    return []
+    return node_problems(draft["spec"])
 
 
 def _create_pod(draft: Fields) -> list[Problem]:
     spec = draft.setdefault("spec", {})
-    problems = _container_problems(spec, "spec")
-    if problems:
-        return problems
     default_pod(spec)
     draft["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
-    return []
+    return pod_problems(spec, "spec")
 
 
 def _create_stateful_set(draft: Fields) -> list[Problem]:
     spec = draft.setdefault("spec", {})
     default_stateful_set(spec)
     draft["status"] = {"replicas": 0, "availableReplicas": 0}
-    problems = _template_problems(spec["template"])
-    if "selector" not in spec:
-        problems.append(Problem("spec.selector", "Required value"))
-    wanted = spec.get("selector", {}).get("matchLabels", {})
-    labels = spec["template"]["metadata"].get("labels", {})
-    if "selector" not in spec or any(labels.get(key) != wanted[key] for key in wanted):
-        problems.append(
-            Problem(
-                "spec.template.metadata.labels",
-                f"Invalid value: {dict(labels)}: `selector` does not match template `labels`",
-            )
-        )
-    if spec["template"]["spec"]["restartPolicy"] != "Always":
-        given = spec["template"]["spec"]["restartPolicy"]
-        detail = f'Unsupported value: "{given}": supported values: "Always"'
-        problems.append(Problem("spec.template.spec.restartPolicy", detail))
-    return problems
+    return stateful_set_problems(spec)
 
 
 def _create_job(draft: Fields) -> list[Problem]:
@@ -186,21 +179,17 @@ def _create_job(draft: Fields) -> list[Problem]:
         name = {"batch.kubernetes.io/job-name": meta["name"], "job-name": meta["name"]}
         template = spec["template"]["metadata"]
         template["labels"] = {**template.get("labels", {}), **uid, **name}
-        meta["labels"] = {**meta.get("labels", {}), **uid, **name}
         spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": meta["uid"]}}
+    _label_job(draft)
     draft["status"] = {}
-    problems = _template_problems(spec["template"])
-    if spec["template"]["spec"]["restartPolicy"] not in {"OnFailure", "Never"}:
-        detail = 'Required value: valid values: "OnFailure", "Never"'
-        problems.append(Problem("spec.template.spec.restartPolicy", detail))
-    return problems
+    return job_problems(spec)
 
 
 def _create_service(draft: Fields) -> list[Problem]:
     spec = draft.setdefault("spec", {})
     default_service(spec)
     draft["status"] = {"loadBalancer": {}}
-    return _service_problems(spec)
+    return service_problems(spec)
 
 
 def _create_secret(draft: Fields) -> list[Problem]:
@@ -226,47 +215,52 @@ def _update_namespace(draft: Fields, old: KubeObject) -> list[Problem]:
     return []
 
 
+def _create_config_map(draft: Fields) -> list[Problem]:
+    return config_map_problems(draft)
+
+
+def _update_config_map(draft: Fields, old: KubeObject) -> list[Problem]:
+    return [*config_map_problems(draft), *frozen_config_map_problems(draft, old)]
+
+
+def _update_node(draft: Fields, old: KubeObject) -> list[Problem]:
+    problems = node_problems(draft["spec"])
+    return [*problems, *node_change_problems(draft["spec"], old["spec"])]
+
+
 def _update_pod(draft: Fields, old: KubeObject) -> list[Problem]:
     spec, before = draft.get("spec", {}), old["spec"]
     if spec is before:
         return []
-    kept = {key: value for key, value in before.items() if key != "tolerations"}
-    changed = {key: value for key, value in spec.items() if key != "tolerations"}
-    mutable = ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates"]
-    if not before.get("nodeName"):  # binding; the real server has a sub-resource of its own for it
-        mutable.append("nodeName")
-    for fields in (kept, changed):
-        for key in mutable:
-            fields.pop(key, None)
-        for key in ("containers", "initContainers"):
-            fields[key] = [{**one, "image": ""} for one in fields.get(key, ())]
-    tolerated = spec.get("tolerations", ())
-    if kept == changed and all(one in tolerated for one in before.get("tolerations", ())):
-        return []
-    return [Problem(*_POD_IMMUTABLE)]
+    return [*pod_problems(spec, "spec"), *pod_change_problems(spec, before)]
 
 
 def _update_stateful_set(draft: Fields, old: KubeObject) -> list[Problem]:
     spec, before = draft.get("spec", {}), old["spec"]
+    if spec is before:
+        return []
+    problems = stateful_set_problems(spec)
     keys = {*spec, *before} - set(_STATEFUL_SET_MUTABLE)
-    if all(spec.get(key) == before.get(key) for key in keys):
-        return [] if spec is before else _template_problems(spec["template"])
-    names = ", ".join(f"'{name}'" for name in _STATEFUL_SET_MUTABLE[:-1])
-    return [
-        Problem(
-            "spec",
+    if any(spec.get(key) != before.get(key) for key in keys):
+        names = ", ".join(f"'{name}'" for name in _STATEFUL_SET_MUTABLE[:-1])
+        detail = (
             f"Forbidden: updates to statefulset spec for fields other than {names} and"
-            f" '{_STATEFUL_SET_MUTABLE[-1]}' are forbidden",
+            f" '{_STATEFUL_SET_MUTABLE[-1]}' are forbidden"
         )
-    ]
+        problems.append(Problem("spec", detail))
+    return problems
 
 
 def _update_job(draft: Fields, old: KubeObject) -> list[Problem]:
+    _label_job(draft)
     spec, before = draft.get("spec", {}), old["spec"]
     return [
-        Problem(f"spec.{key}", f"Invalid value: {spec.get(key)}: field is immutable")
-        for key in ("completions", "selector", "template", "completionMode")
-        if spec.get(key) != before.get(key)
+        *job_problems(spec),
+        *(
+            Problem(f"spec.{key}", f"Invalid value: {spec.get(key)}: field is immutable")
+            for key in ("completions", "selector", "template", "completionMode")
+            if spec.get(key) != before.get(key)
+        ),
     ]
 
 
@@ -277,11 +271,12 @@ def _update_service(draft: Fields, old: KubeObject) -> list[Problem]:
     spec = draft["spec"] = dict(spec)
     address = before.get("clusterIP")
     if spec["type"] == "ExternalName" or before["type"] == "ExternalName" or not address:
-        return _service_problems(spec)
+        return service_problems(spec)
+    problems = []
     if (spec.get("clusterIP") or address) != address:
         detail = f'Invalid value: ["{spec["clusterIP"]}"]: may not change once set'
-        return [Problem("spec.clusterIPs[0]", detail)]
-    spec["clusterIP"] = address
+        problems.append(Problem("spec.clusterIPs[0]", detail))
+    spec["clusterIP"] = spec.get("clusterIP") or address
     spec["clusterIPs"] = before["clusterIPs"]
     spec["ports"] = _same_node_ports(spec, before)
     if not spec["ports"]:
@@ -289,7 +284,7 @@ def _update_service(draft: Fields, old: KubeObject) -> list[Problem]:
     if spec["type"] == "ClusterIP":
         spec.pop("externalTrafficPolicy", None)
         spec.pop("allocateLoadBalancerNodePorts", None)
-    return _service_problems(spec)
+    return [*problems, *service_problems(spec)]
 
 
 def _update_secret(draft: Fields, old: KubeObject) -> list[Problem]:
@@ -303,40 +298,11 @@ def _update_secret(draft: Fields, old: KubeObject) -> list[Problem]:
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def _template_problems(template: Mapping[str, Any]) -> list[Problem]:
-    labels = template["metadata"].get("labels", {})
-    return [
-        *label_problems(labels, "spec.template.labels"),
-        *_container_problems(template["spec"], "spec.template.spec"),
-    ]
-
-
-def _container_problems(spec: Mapping[str, Any], field: str) -> list[Problem]:
-    if not spec.get("containers"):
-        return [Problem(f"{field}.containers", "Required value")]
-    return [
-        Problem(f"{field}.{key}[{index}].{part}", "Required value")
-        for key in ("initContainers", "containers")
-        for index, container in enumerate(spec.get(key, ()))
-        for part in ("name", "image")
-        if not container.get(part)
-    ]
-
-
-def _service_problems(spec: Mapping[str, Any]) -> list[Problem]:
-    ports = spec.get("ports", ())
-    if not ports and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
-        return [Problem("spec.ports", "Required value")]
-    if spec.get("clusterIP") == "None" and spec["type"] in {"NodePort", "LoadBalancer"}:
-        detail = f"Invalid value: \"None\": may not be set to 'None' for {spec['type']} services"
-        return [Problem("spec.clusterIPs[0]", detail)]
-    if len(ports) < 2:
-        return []
-    return [
-        Problem(f"spec.ports[{index}].name", "Required value")
-        for index, port in enumerate(ports)
-        if not port.get("name")
-    ]
+def _label_job(draft: Fields) -> None:
+    """A Job without labels of its own has those of its pods."""
+    labels = draft["spec"]["template"]["metadata"].get("labels")
+    if labels and not draft["metadata"].get("labels"):
+        draft["metadata"] = {**draft["metadata"], "labels": labels}
 
 
 def _same_node_ports(spec: Mapping[str, Any], before: Mapping[str, Any]) -> list[Fields]:
@@ -372,6 +338,7 @@ def _decode_secret(draft: Fields) -> None:
 
 _CREATE: Mapping[tuple[str, str], Callable[[Fields], list[Problem]]] = {
     _key(NAMESPACE): _create_namespace,
+    _key(CONFIG_MAP): _create_config_map,
     _key(NODE): _create_node,
     _key(POD): _create_pod,
     _key(STATEFUL_SET): _create_stateful_set,
@@ -382,6 +349,8 @@ _CREATE: Mapping[tuple[str, str], Callable[[Fields], list[Problem]]] = {
 }
 _UPDATE: Mapping[tuple[str, str], Callable[[Fields, KubeObject], list[Problem]]] = {
     _key(NAMESPACE): _update_namespace,
+    _key(CONFIG_MAP): _update_config_map,
+    _key(NODE): _update_node,
     _key(POD): _update_pod,
     _key(STATEFUL_SET): _update_stateful_set,
     _key(JOB): _update_job,
@@ -389,8 +358,15 @@ _UPDATE: Mapping[tuple[str, str], Callable[[Fields, KubeObject], list[Problem]]]
     _key(SECRET): _update_secret,
 }
 _DEFAULTS: Mapping[tuple[str, str], Callable[[Fields], None]] = {
+    _key(NODE): default_node,
     _key(POD): default_pod,
     _key(STATEFUL_SET): default_stateful_set,
     _key(JOB): default_job,
     _key(SERVICE): default_service,
+}
+_STATUSES: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Fields]] = {
+    _key(NODE): node_status,
+    _key(POD): pod_status,
+    _key(STATEFUL_SET): workload_status,
+    _key(JOB): workload_status,
 }

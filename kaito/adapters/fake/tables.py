@@ -1,7 +1,7 @@
 """The objects of one resource, with their indexes and the log of their changes."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kaito.adapters.fake.selectors import FieldSelector, LabelSelector, field_of
 from kaito.adapters.fake.watch_log import Change, WatchLog
@@ -58,14 +58,14 @@ class Table:
         found = (self._objects[key] for key in self._candidates(namespace, labels, fields))
         return [obj for obj in found if labels.matches(obj) and fields.matches(obj)]
 
-    def select_as_of(
-        self,
-        version: int,
-        after: Key,
-        namespace: str | None,
-        matches: Callable[[KubeObject], bool],
-    ) -> list[KubeObject]:
-        """As `select`, of the state at `version` and only behind `after`. Raises: Gone."""
+    def goes_on(self, namespace: str | None, after: Key) -> bool:
+        """Whether any object of a namespace (None: of all) comes after that key."""
+        keys = self._range(namespace)
+        return bool(keys) and keys[-1] > after
+
+    def state_at(self, version: int, namespace: str | None, after: Key) -> list[KubeObject]:
+        """The objects of a namespace (None: of all) as they were at `version`, in order, from
+        behind `after` on. Raises: Gone."""
         then: dict[Key, KubeObject | None] = {}
         for change in self.log.back_to(version):
             then[_key_of(change.object)] = change.before
@@ -73,7 +73,7 @@ class Table:
         found = []
         for key in keys[bisect_right(keys, after) :]:
             obj = then[key] if key in then else self._objects[key]
-            if obj is not None and namespace in {None, key[0]} and matches(obj):
+            if obj is not None and namespace in {None, key[0]}:
                 found.append(obj)
         return found
 

@@ -56,6 +56,12 @@ class WatchLog:
         for watch in tuple(self._watches.values()):
             watch.notice(change)
 
+    def forget(self, version: int) -> None:
+        """Drop what led to `version`, which is no older than the newest change."""
+        self._first = self.end
+        self._changes.clear()
+        self._forgotten_version = version
+
     def position_after(self, version: int) -> int:
         """Where the changes after `version` begin. Raises: Gone (some of them are forgotten)."""
         if version < self._forgotten_version:
@@ -64,8 +70,8 @@ class WatchLog:
 
     def since(self, position: int) -> Sequence[Change]:
         """The changes from `position` on. Raises: Gone (some of them are forgotten)."""
-        if position < self.end - self._history:
-            raise too_old(self._forgotten_version, self._changes[-1].version)
+        if position < max(self._first, self.end - self._history):
+            raise too_old(self._forgotten_version, self._forgotten_version)
         return self._changes[position - self._first :]
 
     def back_to(self, version: int) -> Iterator[Change]:

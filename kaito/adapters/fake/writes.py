@@ -7,8 +7,10 @@ from typing import Any
 
 from kaito.adapters.fake.admission import Admission
 from kaito.adapters.fake.api_errors import (
+    Problem,
     already_exists,
     bad_request,
+    bad_result,
     conflict,
     forbidden,
     invalid,
@@ -16,6 +18,7 @@ from kaito.adapters.fake.api_errors import (
     no_version,
     not_served,
 )
+from kaito.adapters.fake.decoding import Decoder
 from kaito.adapters.fake.deletion import (
     check_preconditions,
     completes_deletion,
@@ -24,7 +27,7 @@ from kaito.adapters.fake.deletion import (
 )
 from kaito.adapters.fake.object_meta import generated_name, meta_problems, new_meta, updated_meta
 from kaito.adapters.fake.patches import json_patch, merge_patch
-from kaito.adapters.fake.registry import Registry, object_key, presented, same_resource
+from kaito.adapters.fake.registry import Registry, object_key, same_resource
 from kaito.adapters.fake.service_addresses import ServiceAddresses
 from kaito.adapters.fake.snapshots import share
 from kaito.adapters.fake.strategies import (
@@ -37,7 +40,9 @@ from kaito.adapters.fake.strategies import (
 from kaito.adapters.fake.tables import Key, Table
 from kaito.adapters.kube_api import (
     NAMESPACE,
+    POD,
     SERVICE,
+    InvalidObject,
     Json,
     KubeObject,
     PatchType,
@@ -61,12 +66,14 @@ class Writes:
     def __init__(
         self,
         registry: Registry,
+        decoder: Decoder,
         *,
         now_s: Callable[[], float],
         new_uid: Callable[[], str],
         admission: Sequence[Admission],
     ) -> None:
-        self._registry, self._now_s, self._new_uid = registry, now_s, new_uid
+        self._registry, self._decoder = registry, decoder
+        self._now_s, self._new_uid = now_s, new_uid
         self._admission = tuple(admission)
         self._addresses = ServiceAddresses()
 
@@ -83,36 +90,37 @@ class Writes:
     def create(self, resource: Resource, body: KubeObject) -> KubeObject:
         """See `KubeApi.create`."""
         table = self._registry.table(resource)
-        draft = _decoded(resource, body)
-        given: Mapping[str, Any] = draft.get("metadata") or {}
+        draft = self._decoder.decoded(resource, body)
+        given: Mapping[str, Any] = draft["metadata"]
         namespace = self._home(resource, given)
         uid = self._new_uid()
         now = to_rfc3339(self._now_s())
-        meta = new_meta(given, uid=uid, now=now, generation=counts_generations(resource))
+        meta = new_meta(given, uid=uid, now=now, counts=counts_generations(resource))
         meta.pop("namespace", None)
         if resource.namespaced:
             meta["namespace"] = namespace
         draft["metadata"] = meta
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = self._free_name(table, namespace, meta["generateName"], uid)
-        if given.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
-        problems = meta_problems(resource, meta)
+        problems = self._decoder.kind_problems(resource, draft) or [
+            *meta_problems(resource, meta),
+            *prepare_create(resource, draft),
+            *self._decoder.problems(resource, draft),
+        ]
+        if same_resource(resource, SERVICE) and not problems:
+            problems += self._addresses.problems(draft["spec"])
         if problems:
             raise invalid(resource, meta.get("name", ""), problems)
-        problems = prepare_create(resource, draft)
-        if same_resource(resource, SERVICE):
-            problems.extend(self._addresses.problems(draft["spec"]))
-        if problems:
-            raise invalid(resource, meta["name"], problems)
         for admit in self._admission:
             admit("CREATE", resource, freeze(draft), None)
+        if given.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
         key = (namespace, meta["name"])
         if table.get(key) is not None:
             raise already_exists(resource, meta["name"])
         if same_resource(resource, SERVICE):
             self._addresses.assign(draft["spec"])
-        return presented(resource, self._registry.put(table, key, draft))
+        return self._presented(resource, self._registry.put(table, key, draft))
 
     def patch(
         self,
@@ -124,25 +132,28 @@ class Writes:
         status: bool,
     ) -> KubeObject:
         """See `KubeApi.patch`."""
-        table = self._registry.table(resource)
+        table = self._writable(resource, status=status)
         old = self._registry.existing(table, key)
-        shown = presented(resource, old)
+        shown = self._presented(resource, old)
         if patch_type == "json":
             body = json_patch(shown, patch)
         elif isinstance(patch, Mapping):
             body = merge_patch(shown, patch)
         else:
             raise bad_request("a merge patch is an object")
-        if not isinstance(body, Mapping) or not isinstance(body.get("metadata"), Mapping):
-            raise bad_request("a patch must leave an object with metadata")
-        for field, kept in (("name", key[1]), ("namespace", key[0])):
-            given = body["metadata"].get(field, "")
+        try:
+            decoded = self._decoder.decoded(resource, body, shown)
+        except InvalidObject as error:
+            raise bad_result(error) from error
+        here = {"name": key[1], **({"namespace": key[0]} if resource.namespaced else {})}
+        for field, kept in here.items():
+            given = decoded["metadata"].get(field, "")
             if given != kept:
                 raise bad_request(
                     f"the {field} of the object ({given}) does not match the {field} on the URL"
                     f" ({kept})"
                 )
-        return self._update(resource, table, old, body, status=status)
+        return self._update(resource, table, old, decoded, status=status)
 
     def delete(
         self,
@@ -160,13 +171,15 @@ class Writes:
         check_preconditions(resource, old, uid, resource_version)
         if is_namespace(resource):
             _check_namespace_may_go(key[1])
+        seen = self._presented(resource, old)
         for admit in self._admission:
-            admit("DELETE", resource, None, presented(resource, old))
+            admit("DELETE", resource, None, seen)
         if is_namespace(resource) and self._terminate_namespace(table, key, old):
             return
         deletion = plan_deletion(resource, old, propagation, grace_period_s, self._now_s())
         if deletion.meta is not None:
-            draft = share({**old, "metadata": deletion.meta}, old)
+            typed = {"apiVersion": table.resource.api_version, "metadata": deletion.meta}
+            draft = share({**seen, **typed}, old)
             if draft is not old:
                 old = self._registry.put(table, key, dict(draft))
         if deletion.removed:
@@ -211,8 +224,9 @@ class Writes:
 
     def replace(self, resource: Resource, body: KubeObject, *, status: bool) -> KubeObject:
         """See `KubeApi.replace` and `KubeApi.replace_status`."""
-        table = self._registry.table(resource)
-        meta: Mapping[str, Any] = body.get("metadata") or {}
+        table = self._writable(resource, status=status)
+        decoded = self._decoder.decoded(resource, body)
+        meta: Mapping[str, Any] = decoded["metadata"]
         key = object_key(resource, meta.get("name") or "", meta.get("namespace"))
         there = table.get(key)
         uid = there["metadata"]["uid"] if there is not None else ""
@@ -223,51 +237,74 @@ class Writes:
             )
             raise conflict(resource, key[1], detail)
         old = self._registry.existing(table, key)
-        if not meta.get("resourceVersion") and resource.is_custom:
-            raise no_version(resource, key[1])
-        return self._update(resource, table, old, body, status=status)
+        return self._update(resource, table, old, decoded, status=status)
 
     def _update(
-        self, resource: Resource, table: Table, old: KubeObject, body: KubeObject, *, status: bool
+        self,
+        resource: Resource,
+        table: Table,
+        old: KubeObject,
+        decoded: dict[str, Any],
+        *,
+        status: bool,
     ) -> KubeObject:
-        """Store `body` over `old`: everything but the status, or nothing but it."""
-        if status and not table.resource.status_subresource:
-            raise not_served()
-        name = name_of(old)
-        decoded = _decoded(resource, body)
+        """Store `decoded` over `old`: everything but the status, or nothing but it."""
+        seen = self._presented(resource, old)
         given = decoded["metadata"].get("resourceVersion")
+        if not given and resource.is_custom:
+            raise no_version(resource, name_of(old))
         if given and given != old["metadata"]["resourceVersion"]:
-            raise modified(resource, name)
-        if status:
-            kept = _with_status(old, decoded)
-            prepare_status(resource, kept)
-            draft = share(kept, old)
+            raise modified(resource, name_of(old))
+        if status and resource.is_custom:
+            kept, problems = _with_status(seen, decoded), list[Problem]()
         else:
-            meta, problems = updated_meta(decoded["metadata"], old)
-            decoded["metadata"] = meta
-            kept = _with_status(decoded, old) if table.resource.status_subresource else decoded
-            kept["apiVersion"] = table.resource.api_version
-            problems += meta_problems(resource, meta)
-            problems += prepare_update(resource, kept, old)
-            if problems:
-                raise invalid(resource, name, problems)
-            draft = share(kept, old)
+            kept, problems = self._updated(resource, decoded, seen, status=status)
+        draft = share(kept, seen)
+        if draft["metadata"] is not seen["metadata"]:
+            problems += meta_problems(resource, draft["metadata"])
+        if draft is not seen:
+            problems += self._decoder.problems(resource, draft)
+        problems = self._decoder.kind_problems(resource, draft) or problems
+        if problems:
+            raise invalid(resource, name_of(old), problems)
+        if not status:
             for admit in self._admission:
-                new, shown = (presented(resource, each) for each in (draft, old))
-                admit("UPDATE", resource, new, shown)
-        if draft is not old:
-            draft = self._store_update(resource, table, draft, old)
-        return presented(resource, draft)
+                admit("UPDATE", resource, draft, seen)
+        return self._presented(resource, self._store_update(resource, table, draft, seen, old))
+
+    def _updated(
+        self, resource: Resource, decoded: dict[str, Any], seen: KubeObject, *, status: bool
+    ) -> tuple[dict[str, Any], list[Problem]]:
+        """What a write changes, and what is wrong with it. One of a built-in kind's status changes
+        labels and the like as well."""
+        meta, problems = updated_meta(decoded["metadata"], seen)
+        if status:
+            if same_resource(resource, POD):
+                meta = _with_owners(meta, seen["metadata"])
+            kept = {**_with_status(seen, decoded), "metadata": meta}
+            return kept, [*problems, *prepare_status(resource, kept)]
+        kept = {**decoded, "metadata": meta}
+        if resource.status_subresource:
+            kept = _with_status(kept, seen)
+        return kept, [*problems, *prepare_update(resource, kept, seen)]
 
     def _store_update(
-        self, resource: Resource, table: Table, draft: KubeObject, old: KubeObject
+        self,
+        resource: Resource,
+        table: Table,
+        draft: KubeObject,
+        seen: KubeObject,
+        old: KubeObject,
     ) -> KubeObject:
+        """Store what a writer made of `seen`, which is `old` in the writer's version."""
         key = (namespace_of(old), name_of(old))
-        if completes_deletion(resource, draft, old):
+        if completes_deletion(resource, draft, seen):
             self._remove(table, key, old)
             return draft
-        stored = dict(draft)
-        if "generation" in old["metadata"] and spec_changed(resource, draft, old):
+        stored = {**draft, "apiVersion": table.resource.api_version}
+        if share(stored, old) is old:
+            return old
+        if counts_generations(resource) and spec_changed(resource, draft, seen):
             generation = old["metadata"]["generation"] + 1
             stored["metadata"] = {**draft["metadata"], "generation": generation}
         if same_resource(resource, SERVICE) and draft["spec"] is not old["spec"]:
@@ -276,6 +313,16 @@ class Writes:
             self._addresses.assign(spec)
             stored["spec"] = share(spec, old["spec"])
         return self._registry.put(table, key, stored)
+
+    def _writable(self, resource: Resource, *, status: bool) -> Table:
+        """Raises: ObjectNotFound (the resource, or its status, is not served)."""
+        table = self._registry.table(resource)
+        if status and not table.resource.status_subresource:
+            raise not_served()
+        return table
+
+    def _presented(self, resource: Resource, obj: KubeObject) -> KubeObject:
+        return self._decoder.presented(resource, obj)
 
     def _terminate_namespace(self, table: Table, key: Key, old: KubeObject) -> bool:
         """Whether a namespace still waits for its content to be deleted."""
@@ -293,24 +340,18 @@ class Writes:
         self._registry.remove(table, key, last)
 
 
-def _decoded(resource: Resource, body: KubeObject) -> dict[str, Any]:
-    """A writer's object with its type checked. Raises: InvalidObject (400)."""
-    given = body.get("apiVersion") or resource.api_version
-    if given != resource.api_version:
-        raise bad_request(
-            f"the API version in the data ({given}) does not match the expected API version"
-            f" ({resource.api_version})"
-        )
-    kind = body.get("kind") or resource.kind
-    if kind != resource.kind:
-        raise bad_request(f"{kind} in version {given} cannot be handled as a {resource.kind}")
-    return {**body, "apiVersion": resource.api_version, "kind": resource.kind}
-
-
 def _with_status(body: KubeObject, status_of: KubeObject) -> dict[str, Any]:
     combined = {key: value for key, value in body.items() if key != "status"}
     if status_of.get("status") is not None:
         combined["status"] = status_of["status"]
+    return combined
+
+
+def _with_owners(meta: dict[str, Any], owners_of: Mapping[str, Any]) -> dict[str, Any]:
+    """A kubelet of old, which does not know owner references, shall not remove them."""
+    combined = {key: value for key, value in meta.items() if key != "ownerReferences"}
+    if "ownerReferences" in owners_of:
+        combined["ownerReferences"] = owners_of["ownerReferences"]
     return combined
 
 

@@ -8,8 +8,9 @@ from kaito.adapters.kube_api import WORKSPACE, InvalidObject, KubeObject, Resour
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.change_rules import change_problems
 from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.provisioner import Provisioner
 from kaito.domain.sizing import size
-from kaito.domain.validation import validate
+from kaito.domain.validation import can_be_sized, validate
 from kaito.domain.workspace import Workspace, parse_workspace
 
 Operation: TypeAlias = Literal["CREATE", "UPDATE", "DELETE"]
@@ -32,8 +33,11 @@ class WorkspaceAdmission:
     one of an object that is being deleted: finalizers must come off whatever the rules say now.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(
+        self, catalogue: Catalogue, provisioner: Provisioner = Provisioner.KARPENTER
+    ) -> None:
         self._catalogue = catalogue
+        self._provisioner = provisioner
 
     def __call__(
         self,
@@ -60,8 +64,9 @@ class WorkspaceAdmission:
             workspace = parse_workspace(new)
         except InvalidInput as error:
             return Verdict(problems=error.problems)
-        problems = [*validate(workspace, self._catalogue), *_changes(old, workspace)]
-        if problems:
+        broken = validate(workspace, self._catalogue, provisioner=self._provisioner)
+        problems = [*broken, *_changes(old, workspace)]
+        if problems or not can_be_sized(workspace, self._catalogue):
             return Verdict(problems=tuple(problems))
         warnings = size(workspace, self._catalogue).warnings
         return Verdict(warnings=tuple(warning.message for warning in warnings))

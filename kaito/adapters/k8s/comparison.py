@@ -9,7 +9,7 @@ def differences(wanted: Any, live: Any, path: str = "") -> list[str]:
 
     A recursive subset: keys that only `live` has were filled in by the API server or belong to
     somebody else. Lists are compared item by item and must be of one length. The API server drops
-    empty lists and maps, so an empty one and none are the same.
+    empty lists and maps and what is false, so any of these and none are the same.
     """
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):
@@ -33,4 +33,4 @@ def differences(wanted: Any, live: Any, path: str = "") -> list[str]:
 
 
 def _is_empty(value: Any) -> bool:
-    return isinstance(value, Mapping | list | tuple) and not value
+    return value is False or (isinstance(value, Mapping | list | tuple) and not value)

@@ -4,9 +4,10 @@ No threads and no clock: the owner calls `poll` when woken, takes rounds, drains
 how they ended.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from kaito.adapters.k8s.node_interest import NodeInterest
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     JOB,
@@ -27,6 +28,7 @@ from kaito.adapters.kube_api import (
     namespace_of,
 )
 from kaito.domain import labels, names
+from kaito.domain.provisioner import Provisioner
 from kaito.reconcile import (
     Ports,
     Steps,
@@ -50,6 +52,9 @@ _BY_WORKSPACES: Final = (
     CONFIG_MAP,
 )
 
+# Where users bring their Nodes, there are no NodeClaims; Workspaces come before Nodes.
+_BY_OWN_NODES: Final = tuple(each for each in _BY_WORKSPACES if each is not NODE_CLAIM)
+
 _REPEATED: Final = (WORKSPACE, NODE_CLAIM)  # what rounds are about
 
 
@@ -71,7 +76,8 @@ class Controller:
     """The operator's brain stem: watches, a queue, and one generator per round.
 
     `runs_machines` False: somebody else, such as Karpenter, acts on NodeClaims.
-    `runs_workspaces` False: this one only acts on NodeClaims.
+    `runs_workspaces` False: this one only acts on NodeClaims. Where users bring their Nodes, there
+    are none to act on.
     """
 
     def __init__(
@@ -86,15 +92,22 @@ class Controller:
         self._api = api
         self._ports = ports
         self._wake = wake
-        self._runs_machines = runs_machines
+        brought = ports.provisioner is Provisioner.BYO
+        assert runs_workspaces or not brought, "there would be nothing to do"
+        self._runs_machines = runs_machines and not brought
         self._runs_workspaces = runs_workspaces
-        self._watched = _BY_WORKSPACES if runs_workspaces else _BY_MACHINES
+        self._watched: Sequence[Resource] = _BY_WORKSPACES if runs_workspaces else _BY_MACHINES
+        if brought:
+            self._watched = _BY_OWN_NODES
+        self._own_nodes = NodeInterest() if brought else None
         self._queue: WorkQueue[Key] = WorkQueue()
         self._subscriptions: dict[Resource, Subscription] = {}
         self._users_of_config: dict[tuple[str, str], set[str]] = {}
         self._config_of: dict[tuple[str, str], str] = {}
+        self._adopted: dict[tuple[str, int], str] = {}
         self._missed = False
-        self._queue.add(ORPHANS, ports.clock.now_s() + ORPHANS_EVERY_S)
+        if not brought:
+            self._queue.add(ORPHANS, ports.clock.now_s() + ORPHANS_EVERY_S)
 
     def poll(self) -> None:
         """Queue what the changes since the last call concern.
@@ -103,16 +116,16 @@ class Controller:
         """
         now_s = self._ports.clock.now_s()
         for resource in self._watched:
-            for obj in self._changes(resource):
+            for obj, gone in self._changes(resource):
                 if resource is WORKSPACE:
-                    self._note_config(obj)
-                for key in self._keys(resource, obj):
+                    self._note_workspace(obj, gone=gone)
+                for key in self._keys(resource, obj, gone=gone):
                     self._queue.add(key, now_s)
         if self._missed:  # a deletion may be among it, which no list shows
             for resource in _REPEATED:
                 if resource in self._watched:
                     for obj in self._api.list(resource).items:
-                        for key in self._keys(resource, obj):
+                        for key in self._keys(resource, obj, gone=False):
                             self._queue.add(key, now_s)
             self._missed = False
 
@@ -150,30 +163,37 @@ class Controller:
             return reconcile_machine(self._ports, key.name)
         return collect_orphans(self._ports, every_s=ORPHANS_EVERY_S)
 
-    def _changes(self, resource: Resource) -> Iterator[KubeObject]:
+    def _changes(self, resource: Resource) -> Iterator[tuple[KubeObject, bool]]:
+        """What has changed, each as it is now, and whether it is gone."""
         subscription = self._subscriptions.get(resource)
         if subscription is not None:
             try:
                 for event in subscription.poll():
                     if event.type is not EventType.BOOKMARK:
-                        yield event.object
+                        yield event.object, event.type is EventType.DELETED
             except Gone:
                 subscription.close()
                 del self._subscriptions[resource]
                 self._missed = True
+                if resource is NODE and self._own_nodes is not None:
+                    self._own_nodes.forget_nodes()
         if resource not in self._subscriptions:
             page = self._api.list(resource)
             self._subscriptions[resource] = self._api.watch(
                 resource, resource_version=page.resource_version, wake=self._wake
             )
-            yield from page.items
+            yield from ((obj, False) for obj in page.items)
 
-    def _keys(self, resource: Resource, obj: KubeObject) -> Iterator[Key]:
+    def _keys(self, resource: Resource, obj: KubeObject, *, gone: bool) -> Iterator[Key]:
         if self._runs_machines and resource is NODE_CLAIM:
             yield Key(NODE_CLAIM.kind, "", name_of(obj))
+            self._note_adopted(obj)
         if self._runs_machines and resource is NODE:
-            yield from _machine_keys(labels_of(obj))
-        if self._runs_workspaces:
+            yield from self._machine_keys(labels_of(obj))
+        if self._own_nodes is not None and resource is NODE:
+            for name in self._own_nodes.concerned(obj, gone=gone):
+                yield Key(WORKSPACE.kind, *name)
+        elif self._runs_workspaces:
             yield from self._workspace_keys(resource, obj)
 
     def _workspace_keys(self, resource: Resource, obj: KubeObject) -> Iterator[Key]:
@@ -185,26 +205,43 @@ class Controller:
             for user in sorted(self._users_of_config.get(at, ())):
                 yield Key(WORKSPACE.kind, namespace_of(obj), user)
         found = labels_of(obj)
-        if labels.WORKSPACE in found and labels.WORKSPACE_NAMESPACE in found:
-            yield Key(WORKSPACE.kind, found[labels.WORKSPACE_NAMESPACE], found[labels.WORKSPACE])
+        namespace = namespace_of(obj) or found.get(labels.WORKSPACE_NAMESPACE, "")
+        if labels.WORKSPACE in found and namespace:
+            yield Key(WORKSPACE.kind, namespace, found[labels.WORKSPACE])
         for owner in obj["metadata"].get("ownerReferences") or ():  # even if it lost its labels
             if owner["kind"] == WORKSPACE.kind:
                 yield Key(WORKSPACE.kind, namespace_of(obj), owner["name"])
 
-    def _note_config(self, workspace: KubeObject) -> None:
-        """Remember which ConfigMap a Workspace reads, so that a change of it wakes a round."""
+    def _note_workspace(self, workspace: KubeObject, *, gone: bool) -> None:
+        """Remember which ConfigMap a Workspace reads, and which Nodes its user brings, so that a
+        change of them wakes a round."""
+        if self._own_nodes is not None:
+            self._own_nodes.note_workspace(workspace, gone=gone)
         namespace, name = namespace_of(workspace), name_of(workspace)
         part = workspace.get("inference") or workspace.get("tuning") or {}
         config = part.get("config") or ""
         before = self._config_of.pop((namespace, name), "")
         if before:
             self._users_of_config[namespace, before].discard(name)
-        if config and "deletionTimestamp" not in workspace["metadata"]:
+        if config and not gone and "deletionTimestamp" not in workspace["metadata"]:
             self._config_of[namespace, name] = config
             self._users_of_config.setdefault((namespace, config), set()).add(name)
 
+    def _note_adopted(self, claim: KubeObject) -> None:
+        """Remember a NodeClaim that KAITO named, so that a change of its Node wakes its round."""
+        slot = _slot_of(labels_of(claim))
+        if slot is not None and names.machine_name(*slot, 0) != name_of(claim):
+            self._adopted[slot] = name_of(claim)
 
-def _machine_keys(found: Mapping[str, str]) -> Iterator[Key]:
+    def _machine_keys(self, found: Mapping[str, str]) -> Iterator[Key]:
+        slot = _slot_of(found)
+        if slot is not None:
+            yield Key(NODE_CLAIM.kind, "", names.machine_name(*slot, 0))
+            if slot in self._adopted:
+                yield Key(NODE_CLAIM.kind, "", self._adopted[slot])
+
+
+def _slot_of(found: Mapping[str, str]) -> tuple[str, int] | None:
+    """The UID of the Workspace and which of its machines it is."""
     uid, slot = found.get(labels.WORKSPACE_UID), found.get(labels.SLOT, "")
-    if uid and slot.isdigit():
-        yield Key(NODE_CLAIM.kind, "", names.machine_name(uid, int(slot), 0))
+    return (uid, int(slot)) if uid and slot.isdigit() else None

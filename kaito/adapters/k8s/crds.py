@@ -26,7 +26,6 @@ from kaito.domain.workspace import (
 
 CRD_NAME: Final = f"workspaces.{GROUP}"
 _REQUESTED_TYPE: Final = f'.spec.requirements[?(@.key=="{labels.INSTANCE_TYPE}")].values[0]'
-_ZONE_LABEL: Final = ".metadata.labels." + labels.ZONE.replace(".", "\\.")
 _HEADER: Final = "# Made by `kaito crds`; do not edit. Checked in CI to be current.\n"
 _KEPT: Final = (
     "type",
@@ -63,7 +62,12 @@ def workspace_crd() -> dict[str, Any]:
 
 def node_claim_crd() -> dict[str, Any]:
     """Karpenter's NodeClaim, for clusters that have no Karpenter: any spec and status."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    anything = {
+        "type": "object",
+        "description": "Any fields: Karpenter's own definition, which takes the place of this one,"
+        " describes them.",
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -99,10 +103,14 @@ def node_claim_crd() -> dict[str, Any]:
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
                         _column("Type", _REQUESTED_TYPE),
-                        _column("Zone", _ZONE_LABEL),
+                        _column("Capacity", _label_path(labels.CAPACITY_TYPE)),
+                        _column("Zone", _label_path(labels.ZONE)),
                         _column("Node", ".status.nodeName"),
                         _condition_column("Ready"),
                         _column("Age", ".metadata.creationTimestamp", kind="date"),
+                        _column("ID", ".status.providerID", priority=1),
+                        _column("NodePool", _label_path(labels.NODE_POOL), priority=1),
+                        _column("NodeClass", ".spec.nodeClassRef.name", priority=1),
                     ],
                 }
             ],
@@ -243,6 +251,10 @@ def _status(version: str) -> dict[str, Any]:
             },
         }
     return {"type": "object", "properties": properties}
+
+
+def _label_path(key: str) -> str:
+    return ".metadata.labels." + key.replace(".", "\\.")
 
 
 def _condition_column(name: str, priority: int = 0) -> dict[str, Any]:

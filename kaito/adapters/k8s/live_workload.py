@@ -3,9 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from kaito.adapters.k8s import adoption
+from kaito.adapters.k8s.comparison import differences
 from kaito.adapters.k8s.manifests import Desired
 from kaito.adapters.k8s.plain import plain
-from kaito.adapters.kube_api import JOB, KubeObject, annotations_of, is_true, thaw
+from kaito.adapters.kube_api import (
+    JOB,
+    SERVICE,
+    STATEFUL_SET,
+    KubeObject,
+    annotations_of,
+    is_true,
+    thaw,
+)
 from kaito.domain import labels
 from kaito.domain.cluster_view import WorkloadState, WorkloadView
 from kaito.domain.machine import Owner
@@ -31,6 +41,33 @@ def comparable(body: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
+def deviations(want: Desired, live: KubeObject) -> list[str]:
+    """The paths at which `live` is not as wanted. A Service's selector counts as a whole: one key
+    more and some pods get no traffic."""
+    paths = differences(comparable(want.body), live)
+    if want.resource is SERVICE:
+        selector = live["spec"].get("selector") or {}
+        wanted = want.body["spec"]["selector"]
+        paths += [f"spec.selector.{key}" for key in sorted(selector) if key not in wanted]
+    return paths
+
+
+def updated(want: Desired, live: KubeObject) -> dict[str, Any]:
+    """`live` with what `want` sets.
+
+    Lists, a pod template and a Service's selector are replaced whole. A pod keeps the labels that
+    the StatefulSet of an earlier version, or of KAITO v0.12, selects it by.
+    """
+    body: dict[str, Any] = _overlaid(live, want.body)
+    if want.resource is SERVICE:
+        body["spec"]["selector"] = thaw(want.body["spec"]["selector"])
+    if want.resource is STATEFUL_SET:
+        selected = live["spec"]["selector"].get("matchLabels") or {}
+        pod = body["spec"]["template"]["metadata"]
+        pod["labels"] = thaw(selected) | pod["labels"]
+    return body
+
+
 def address(want: Desired) -> str:
     """`StatefulSet/name`."""
     return f"{want.resource.kind}/{want.body['metadata']['name']}"
@@ -53,13 +90,12 @@ def is_left_behind(live: KubeObject, owner: Owner) -> bool:
     )
 
 
-def overlaid(live: Any, wanted: Any, path: str = "") -> Any:
-    """`live` with what `wanted` sets; a pod template and lists are replaced whole."""
+def _overlaid(live: Any, wanted: Any, path: str = "") -> Any:
     if isinstance(wanted, Mapping) and isinstance(live, Mapping) and path != "spec.template":
         merged = thaw(live)
         for key, value in wanted.items():
             at = f"{path}.{key}" if path else str(key)
-            merged[key] = overlaid(live.get(key), value, at)
+            merged[key] = _overlaid(live.get(key), value, at)
         return merged
     return thaw(wanted)
 
@@ -81,7 +117,8 @@ def to_workload_view(
     here = f"{address(want)} "
     fixed = _JOB_FIXED if want.resource is JOB else _STATEFUL_SET_FIXED
     must_replace = any(path.startswith(here + prefix) for path in changed for prefix in fixed)
-    older_spec, older_config = _older(want, live)
+    inherited = adoption.is_inherited(want, live)
+    older_spec, older_config = (False, False) if inherited else _older(want, live)
     status = live.get("status") or {}
     replicas = live["spec"].get("replicas", 1)
     return WorkloadView(
@@ -91,9 +128,12 @@ def to_workload_view(
         taken=taken,
         older_spec=older_spec,
         older_config=older_config,
+        inherited=inherited,
+        to_adopt=adoption.is_unmarked(live),
         settled=status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
         and status.get("replicas", 0) == replicas
         and status.get("updatedReplicas", 0) == replicas,
+        replicas=replicas,
         ready_replicas=status.get("readyReplicas", 0),
         active=status.get("active", 0) > 0,
         succeeded=is_true(live, "Complete"),
@@ -114,8 +154,10 @@ def _older(want: Desired, live: KubeObject) -> tuple[bool, bool]:
 
 
 def _config_hash(job: Mapping[str, Any]) -> str:
-    metadata: Mapping[str, Any] = job["spec"]["template"].get("metadata") or {}
-    return str((metadata.get("annotations") or {}).get(labels.CONFIG_HASH, ""))
+    """On the pods of a Job of kaito's, on the Job itself where it was adopted."""
+    template: Mapping[str, Any] = job["spec"]["template"].get("metadata") or {}
+    on_pods, on_job = template.get("annotations") or {}, job["metadata"].get("annotations") or {}
+    return str(on_pods.get(labels.CONFIG_HASH) or on_job.get(labels.CONFIG_HASH, ""))
 
 
 def _failure(live: KubeObject) -> str:

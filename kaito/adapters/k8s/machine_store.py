@@ -1,6 +1,6 @@
 """The domain's `MachineStore` over a Kubernetes API: machines are NodeClaims."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kaito.adapters.k8s import event_recorder, node_claims
 from kaito.adapters.k8s.errors import as_port_errors
@@ -11,6 +11,7 @@ from kaito.adapters.kube_api import (
     WORKSPACE,
     KubeApi,
     ObjectNotFound,
+    name_of,
 )
 from kaito.domain import labels
 from kaito.domain.errors import NotFound
@@ -23,10 +24,12 @@ class KubeMachineStore:
     """Machines' records and Nodes, through the Kubernetes API.
 
     `live` is asked where a cached answer could buy a machine for nobody; it may be `api` itself.
+    `namespace`: the machines of other namespaces' Workspaces are somebody else's; empty: of all.
     """
 
-    def __init__(self, api: KubeApi, clock: Clock, *, live: KubeApi) -> None:
+    def __init__(self, api: KubeApi, clock: Clock, *, live: KubeApi, namespace: str = "") -> None:
         self._api = api
+        self._owned = {labels.WORKSPACE_NAMESPACE: namespace} if namespace else None
         self._clock = clock
         self._live = live
 
@@ -40,8 +43,12 @@ class KubeMachineStore:
 
     def list_machines(self) -> Sequence[Machine]:
         with as_port_errors():
-            claims = self._api.list(NODE_CLAIM).items
+            claims = self._api.list(NODE_CLAIM, labels=self._owned).items
         return [machine for claim in claims if (machine := node_claims.to_machine(claim))]
+
+    def claim_names(self) -> Collection[str]:
+        with as_port_errors():
+            return {name_of(claim) for claim in self._api.list(NODE_CLAIM).items}
 
     def workspace_exists(self, namespace: str, name: str, uid: str) -> bool:
         with as_port_errors():
@@ -65,7 +72,7 @@ class KubeMachineStore:
 
     def write_machine(self, machine: Machine, record: WriteMachine) -> Machine:
         """Two writes, each at the version before it: the status, which is the fence, then the
-        attempt's annotations when they change."""
+        attempt's annotations and labels when they change."""
         body = {
             "apiVersion": NODE_CLAIM.api_version,
             "kind": NODE_CLAIM.kind,
@@ -82,6 +89,7 @@ class KubeMachineStore:
                 patch = {
                     "metadata": {
                         "annotations": node_claims.attempt_annotations(record.attempt),
+                        "labels": node_claims.attempt_labels(record.attempt),
                         "resourceVersion": claim["metadata"]["resourceVersion"],
                     }
                 }

@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from kaito.adapters.k8s import pod_scripts, tuning_pod
+from kaito.adapters.k8s.node_affinity import node_affinity
 from kaito.adapters.k8s.plain import plain
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
 from kaito.domain import labels
@@ -29,7 +30,7 @@ from kaito.domain.workload_plan import (
 
 PORT: Final = 5000
 PROBE_PERIOD_S: Final = 10
-_MANAGED_BY: Final = {"app.kubernetes.io/managed-by": "kaito"}
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,20 @@ def render(workload: Workload) -> tuple[Desired, ...]:
 
 
 def selector_labels(workload: Workload) -> dict[str, str]:
-    """What the pods of one workload have and no other pod has."""
+    """What the pods of one workload have and no other pod of the namespace has.
+
+    KAITO's pods have no label more, and a StatefulSet's selector cannot change: with these, one
+    that KAITO v0.12 made is updated in place and its Service goes on finding its pods.
+    """
+    return {labels.WORKSPACE: workload.owner.name}
+
+
+def own_labels(workload: Workload) -> dict[str, str]:
+    """The labels of every object and pod of a workload."""
     return {
         labels.WORKSPACE: workload.owner.name,
         labels.WORKSPACE_NAMESPACE: workload.owner.namespace,
+        MANAGED_BY: "kaito",
     }
 
 
@@ -71,7 +82,7 @@ def _metadata(workload: Workload, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "namespace": workload.owner.namespace,
-        "labels": selector_labels(workload) | _MANAGED_BY,
+        "labels": own_labels(workload),
         "ownerReferences": [
             {
                 "apiVersion": workload.owner_api_version,
@@ -102,6 +113,7 @@ def _service(workload: Workload) -> dict[str, Any]:
         "metadata": _metadata(workload, workload.name),
         "spec": {
             "type": "LoadBalancer" if workload.load_balancer else "ClusterIP",
+            "publishNotReadyAddresses": False,  # KAITO's Service has it the other way
             "selector": selector_labels(workload),
             "ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}],
         },
@@ -131,7 +143,7 @@ def _stateful_set(workload: Workload) -> dict[str, Any]:
     return {
         "apiVersion": STATEFUL_SET.api_version,
         "kind": STATEFUL_SET.kind,
-        "metadata": _with_hash(_metadata(workload, workload.name), template),
+        "metadata": _owner_metadata(workload, template),
         "spec": {
             "replicas": workload.replicas,
             "podManagementPolicy": "Parallel",
@@ -146,7 +158,7 @@ def _job(workload: Workload) -> dict[str, Any]:
     pod = _shared_pod_spec(workload)
     pod |= tuning_pod.spec(workload, config_volume_name(workload))
     template = {"metadata": _pod_metadata(workload), "spec": pod}
-    metadata = _with_hash(_metadata(workload, workload.name), template)
+    metadata = _owner_metadata(workload, template)
     metadata["annotations"][labels.GENERATION] = str(workload.generation)
     return {
         "apiVersion": JOB.api_version,
@@ -169,7 +181,7 @@ def config_volume_name(workload: Workload) -> str:
 
 
 def _pod_metadata(workload: Workload) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"labels": selector_labels(workload) | _MANAGED_BY}
+    metadata: dict[str, Any] = {"labels": own_labels(workload)}
     content = workload.config_hash
     if workload.training_config is not None:
         content = digest(json.dumps(plain(workload.training_config), sort_keys=True))[:16]
@@ -178,10 +190,14 @@ def _pod_metadata(workload: Workload) -> dict[str, Any]:
     return metadata
 
 
-def _with_hash(metadata: dict[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata with the hash of the whole pod template: a removed field counts as a change too."""
+def _owner_metadata(workload: Workload, template: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the pods' owner: with the hash of the whole pod template, so that a removed field counts
+    as a change too, and with the Nodes that it was sized for."""
     text = json.dumps(template, sort_keys=True, separators=(",", ":"))
-    return metadata | {"annotations": {labels.TEMPLATE_HASH: digest(text)[:16]}}
+    annotations = {labels.TEMPLATE_HASH: digest(text)[:16]}
+    if workload.own_place is not None:
+        annotations[labels.NODE_SHAPE] = workload.own_place.shape.to_text()
+    return _metadata(workload, workload.name) | {"annotations": annotations}
 
 
 def _inference_pod(workload: Workload) -> dict[str, Any]:
@@ -228,16 +244,8 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
 
 
 def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
-    wanted = dict(workload.node_labels) | {
-        labels.WORKSPACE: workload.owner.name,
-        labels.WORKSPACE_NAMESPACE: workload.owner.namespace,
-    }
-    expressions = [
-        {"key": key, "operator": "In", "values": [wanted[key]]} for key in sorted(wanted)
-    ]
-    required = {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
     pod: dict[str, Any] = {
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
+        "affinity": {"nodeAffinity": node_affinity(workload)},
         "tolerations": [
             {"key": labels.GPU_RESOURCE, "operator": "Exists"},
             {

@@ -11,11 +11,13 @@ from typing import Any, Final
 from kaito.adapters.k8s import conditions_json
 from kaito.adapters.kube_api import NODE_CLAIM, KubeObject, annotations_of, is_true, labels_of
 from kaito.domain import labels
-from kaito.domain.machine import Attempt, Machine, MachineSpec, NodeView, Owner
+from kaito.domain.machine import NO_SLOT, Attempt, Machine, MachineSpec, NodeView, Owner, Taint
 from kaito.domain.plan import WriteMachine
 from kaito.domain.quantity import GIB, parse_bytes
 from kaito.domain.timestamps import from_rfc3339, to_rfc3339
 
+# Labels of what a machine turned out to be: not of what was asked for.
+_PLACEMENT: Final = frozenset({labels.INSTANCE_TYPE, labels.CAPACITY_TYPE, labels.ZONE})
 _NODE_CLASS: Final = {"group": "kaito.sh", "kind": "KaitoNodeClass", "name": "default"}
 
 
@@ -61,24 +63,50 @@ def to_node_claim(spec: MachineSpec) -> dict[str, Any]:
 
 def to_machine(claim: KubeObject) -> Machine | None:
     """The record that a NodeClaim holds, or None when it is not one of kaito's."""
-    metadata, found = claim["metadata"], labels_of(claim)
+    found = labels_of(claim)
     uid = found.get(labels.WORKSPACE_UID)
     slot = found.get(labels.SLOT, "")
     if not uid or not (slot.isascii() and slot.isdigit()):
         return None
+    owner = Owner(
+        uid=uid,
+        namespace=found.get(labels.WORKSPACE_NAMESPACE, ""),
+        name=found.get(labels.WORKSPACE, ""),
+    )
+    return _machine(claim, owner, int(slot))
+
+
+def adoptable_labels(owner: Owner) -> dict[str, str]:
+    """What KAITO v0.12 writes onto the NodeClaims of a Workspace, among other labels."""
+    return {
+        labels.WORKSPACE: owner.name,
+        labels.WORKSPACE_NAMESPACE: owner.namespace,
+        labels.NODE_POOL: labels.NODE_POOL_KAITO,
+    }
+
+
+def to_adoptable(claim: KubeObject, owner: Owner) -> Machine | None:
+    """The machine, without a slot, that KAITO v0.12 ordered for the owner; None for any other.
+
+    What it is made of is not recorded there: at least one GPU is expected of it.
+    """
+    found = labels_of(claim)
+    if labels.WORKSPACE_UID in found or not adoptable_labels(owner).items() <= found.items():
+        return None
+    return _machine(claim, owner, NO_SLOT)
+
+
+def _machine(claim: KubeObject, owner: Owner, slot: int) -> Machine:
+    metadata, found = claim["metadata"], labels_of(claim)
     requests = claim["spec"].get("resources", {}).get("requests", {})
     status = claim.get("status") or {}
     spec = MachineSpec(
-        owner=Owner(
-            uid=uid,
-            namespace=found.get(labels.WORKSPACE_NAMESPACE, ""),
-            name=found.get(labels.WORKSPACE, ""),
-        ),
-        slot=int(slot),
+        owner=owner,
+        slot=slot,
         instance_type=_required(claim, labels.INSTANCE_TYPE),
         gpus=_whole(requests.get(labels.GPU_RESOURCE), 1),
         disk_bytes=_bytes(requests.get("storage")),
-        labels=found,
+        labels={key: value for key, value in found.items() if key not in _PLACEMENT},
         image_family=annotations_of(claim).get(labels.NODE_IMAGE_FAMILY, ""),
     )
     return Machine(
@@ -90,7 +118,7 @@ def to_machine(claim: KubeObject) -> Machine | None:
         created_at_s=from_rfc3339(metadata["creationTimestamp"]),
         deleting="deletionTimestamp" in metadata,
         has_finalizer=labels.MACHINE_FINALIZER in (metadata.get("finalizers") or ()),
-        attempt=_attempt(annotations_of(claim)),
+        attempt=_attempt(annotations_of(claim), found.get(labels.ZONE, "")),
         conditions=conditions_json.from_json(status),
         provider_id=status.get("providerID", ""),
         node_name=status.get("nodeName", ""),
@@ -108,6 +136,17 @@ def attempt_annotations(attempt: Attempt) -> dict[str, str | None]:
     }
 
 
+def attempt_labels(attempt: Attempt) -> dict[str, str | None]:
+    """What the machine turned out to be, once the cloud has placed it, as Karpenter labels its
+    NodeClaims; None removes a label (JSON merge patch)."""
+    found = {
+        labels.INSTANCE_TYPE: attempt.instance_type,
+        labels.CAPACITY_TYPE: labels.CAPACITY_ON_DEMAND,
+        labels.ZONE: attempt.zone,
+    }
+    return {key: (value or None) if attempt.zone else None for key, value in found.items()}
+
+
 def status_of(record: WriteMachine) -> dict[str, Any]:
     """The NodeClaim's status; empty names are left out."""
     status: dict[str, Any] = {"conditions": conditions_json.to_json(record.conditions)}
@@ -121,13 +160,19 @@ def status_of(record: WriteMachine) -> dict[str, Any]:
 def to_node_view(node: KubeObject) -> NodeView:
     """A Node as the domain sees it."""
     allocatable: Mapping[str, str] = (node.get("status") or {}).get("allocatable") or {}
+    spec: Mapping[str, Any] = node.get("spec") or {}
     return NodeView(
         name=node["metadata"]["name"],
-        provider_id=(node.get("spec") or {}).get("providerID", ""),
+        provider_id=spec.get("providerID", ""),
         ready=is_true(node, "Ready"),
         gpus=_whole(allocatable.get(labels.GPU_RESOURCE), 0),
         labels=labels_of(node),
         deleting="deletionTimestamp" in node["metadata"],
+        cordoned=bool(spec.get("unschedulable")),
+        taints=tuple(
+            Taint(key=taint["key"], value=taint.get("value") or "", effect=taint["effect"])
+            for taint in spec.get("taints") or ()
+        ),
     )
 
 
@@ -142,13 +187,14 @@ def _required(claim: KubeObject, key: str) -> str:
     return ""
 
 
-def _attempt(annotations: Mapping[str, str]) -> Attempt:
+def _attempt(annotations: Mapping[str, str], zone: str) -> Attempt:
     started = _moment(annotations.get(labels.ATTEMPT_STARTED_AT))
     return Attempt(
         number=_whole(annotations.get(labels.ATTEMPT), 0),
         instance_type=annotations.get(labels.ATTEMPT_INSTANCE_TYPE, ""),
         started_at_s=started,
         not_before_s=_moment(annotations.get(labels.ATTEMPT_NOT_BEFORE)) or 0.0,
+        zone=zone,
     )
 
 

@@ -20,7 +20,7 @@ from kaito.adapters.k8s.lease import LeaderElection
 from kaito.adapters.k8s.operator_metrics import OperatorMetrics
 from kaito.adapters.k8s.operator_settings import OperatorSettings
 from kaito.adapters.k8s.runner import Runner
-from kaito.adapters.kube_api import KubeApi, KubeObject
+from kaito.adapters.kube_api import KubeApi
 from kaito.domain.ports import Clock
 from kaito.domain.workspace import GROUP, STORED_VERSION
 
@@ -53,7 +53,6 @@ class OperatorProcess:
         self._leading = threading.Thread(target=self._lead, name="lease", daemon=True)
         self._stop = threading.Event()
         self._lost = False
-        self._workspaces: dict[str, KubeObject] = {}
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until the Lease is lost."""
@@ -64,7 +63,8 @@ class OperatorProcess:
                 registry=self._registry(),
                 settings=_kopf_settings(),
                 standalone=True,
-                clusterwide=True,
+                clusterwide=not self._settings.namespace,
+                namespaces=[self._settings.namespace] if self._settings.namespace else [],
                 stop_flag=self._stop,
             )
         finally:
@@ -96,6 +96,7 @@ class OperatorProcess:
             self._election.release(self._clock.now_s())
 
     def _start(self) -> None:
+        _LOG.info("reconciling Workspaces of %s", self._settings.namespace or "every namespace")
         self._runner = Runner(
             self._make_controller,
             self._clock,
@@ -122,11 +123,7 @@ class OperatorProcess:
 
         @kopf.on.event(GROUP, STORED_VERSION, "workspaces", registry=registry)
         def _changed(event: Any, body: Any, uid: str, **_: Any) -> None:
-            if event["type"] == "DELETED":
-                self._workspaces.pop(uid, None)
-            else:
-                self._workspaces[uid] = dict(body)
-            self._metrics.workspaces_are(list(self._workspaces.values()))
+            self._metrics.workspace_is(uid, None if event["type"] == "DELETED" else body)
             if self._runner is not None:
                 self._runner.wake()
 

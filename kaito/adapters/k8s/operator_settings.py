@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kaito.adapters.k8s.runner import DEFAULT_WORKERS
+from kaito.domain.provisioner import Provisioner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,6 +11,7 @@ class OperatorSettings:
     """Read once from flags and environment. `lease_namespace` empty: no leader election.
     `namespace` empty: Workspaces of every namespace."""
 
+    provisioner: Provisioner = Provisioner.KARPENTER
     workers: int = DEFAULT_WORKERS
     namespace: str = ""
     lease_namespace: str = ""

@@ -1,21 +1,20 @@
 """The domain's `WorkspaceStore` over a Kubernetes API."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from kaito.adapters import yaml_values
-from kaito.adapters.k8s import event_recorder, manifests, node_claims, workspaces
-from kaito.adapters.k8s.comparison import differences
+from kaito.adapters.k8s import adoption, event_recorder, manifests, node_claims, workspaces
 from kaito.adapters.k8s.errors import as_port_errors
 from kaito.adapters.k8s.live_workload import (
     address,
-    comparable,
+    deviations,
     is_left_behind,
     is_owned,
-    overlaid,
     to_workload_view,
+    updated,
 )
 from kaito.adapters.k8s.manifests import Desired
 from kaito.adapters.k8s.pods import to_pod_view
@@ -25,6 +24,7 @@ from kaito.adapters.kube_api import (
     NODE,
     NODE_CLAIM,
     POD,
+    SERVICE,
     STATEFUL_SET,
     WORKSPACE,
     AlreadyExists,
@@ -33,19 +33,22 @@ from kaito.adapters.kube_api import (
     ObjectConflict,
     ObjectNotFound,
     Resource,
+    annotations_of,
 )
 from kaito.domain import labels
 from kaito.domain.cluster_view import (
     ClusterView,
     ConfigView,
+    PodView,
     WorkloadView,
     WorkspaceView,
 )
 from kaito.domain.errors import Conflict, Rejected
-from kaito.domain.machine import Machine, MachineSpec
+from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.names import digest
 from kaito.domain.plan import Note
 from kaito.domain.ports import Clock
+from kaito.domain.provisioner import Provisioner
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
 from kaito.domain.workload_plan import INFERENCE_CONFIG_KEY, TRAINING_CONFIG_KEY
@@ -53,11 +56,15 @@ from kaito.domain.workspace import Workspace
 
 
 class KubeWorkspaceStore:
-    """Workspaces and what belongs to them, through the Kubernetes API."""
+    """Workspaces and what belongs to them, through the Kubernetes API. Where users bring their
+    Nodes, NodeClaims are not read: the cluster may not even have such a kind."""
 
-    def __init__(self, api: KubeApi, clock: Clock) -> None:
+    def __init__(
+        self, api: KubeApi, clock: Clock, provisioner: Provisioner = Provisioner.KARPENTER
+    ) -> None:
         self._api = api
         self._clock = clock
+        self._provisioner = provisioner
 
     def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
         with as_port_errors():
@@ -68,43 +75,50 @@ class KubeWorkspaceStore:
         return workspaces.to_view(stored)
 
     def observe(self, workspace: Workspace) -> ClusterView:
-        owned = {labels.WORKSPACE_UID: workspace.uid}
-        pods = {
-            labels.WORKSPACE: workspace.name,
-            labels.WORKSPACE_NAMESPACE: workspace.namespace,
-        }
+        pods = {labels.WORKSPACE: workspace.name}
         with as_port_errors():
-            claims = self._api.list(NODE_CLAIM, labels=owned).items
-            nodes = self._api.list(NODE, labels=owned).items
-            found_pods = self._api.list(POD, workspace.namespace, labels=pods).items
+            found_pods = [
+                to_pod_view(pod)
+                for pod in self._api.list(POD, workspace.namespace, labels=pods).items
+            ]
             workloads = [
                 live
                 for resource in (STATEFUL_SET, JOB)
                 if (live := self._find(resource, workspace.name, workspace.namespace))
                 and is_owned(live, workspace.uid)
             ]
-        machines = [machine for claim in claims if (machine := node_claims.to_machine(claim))]
+        standing = [live for live in workloads if "deletionTimestamp" not in live["metadata"]]
+        shapes = [annotations_of(live).get(labels.NODE_SHAPE, "") for live in standing]
+        machines: list[Machine] = []
+        adoptable: list[Machine] = []
+        if self._provisioner is Provisioner.BYO:
+            nodes = self._own_nodes(workspace, found_pods)
+        else:
+            machines, adoptable, nodes = self._ordered(workspace)
         return ClusterView(
             machines=tuple(machines),
-            nodes=tuple(node_claims.to_node_view(node) for node in self._nodes(nodes, machines)),
-            pods=tuple(to_pod_view(pod) for pod in found_pods),
+            adoptable=tuple(adoptable),
+            nodes=tuple(node_claims.to_node_view(node) for node in nodes),
+            pods=tuple(found_pods),
             config=self._config(workspace),
-            has_workload=any("deletionTimestamp" not in live["metadata"] for live in workloads),
+            has_workload=bool(standing),
+            made_for=next(filter(None, shapes), ""),
         )
 
     def compare(self, workload: Workload) -> WorkloadView:
         desired = manifests.render(workload)
         changed: list[str] = []
         taken, left_behind = "", False
-        main: KubeObject | None = None
+        main = self._find_main(workload, desired[-1])
+        inherited = main is not None and adoption.is_inherited(desired[-1], main)
         with as_port_errors():
             for want in desired:
-                live = self._find_desired(want)
+                live = main if main and want is desired[-1] else self._find_desired(want)
                 if live is None:
-                    changed.append(address(want))
+                    if not inherited or want.resource is SERVICE:
+                        changed.append(address(want))
                 elif is_owned(live, workload.owner.uid):
-                    main = live if want is desired[-1] else main
-                    paths = differences(comparable(want.body), live)
+                    paths = [] if inherited else deviations(want, live)
                     changed += [f"{address(want)} {path}" for path in paths]
                 elif is_left_behind(live, workload.owner):
                     left_behind = True
@@ -149,8 +163,12 @@ class KubeWorkspaceStore:
 
     def apply_workload(self, workload: Workload, *, replace: bool) -> None:
         desired = manifests.render(workload)
+        main = self._find_main(workload, desired[-1])
+        inherited = main is not None and adoption.is_inherited(desired[-1], main)
         with as_port_errors():
             for want in desired:
+                if inherited and want.resource is not SERVICE:
+                    continue
                 live = self._find_desired(want)
                 if live is None:
                     self._create(want)
@@ -162,12 +180,25 @@ class KubeWorkspaceStore:
                         f"{address(want)} exists and does not belong to Workspace "
                         f"{workload.owner.name}: delete or rename it"
                     )
-                if not differences(comparable(want.body), live):
+                if inherited or not deviations(want, live):
                     continue
                 if replace and want is desired[-1]:
                     self._delete(want.resource, live, "Foreground")
                 else:
-                    self._api.replace(want.resource, overlaid(live, want.body))
+                    self._api.replace(want.resource, updated(want, live))
+
+    def adopt_workload(self, workload: Workload) -> None:
+        want = manifests.render(workload)[-1]
+        live = self._find_main(workload, want)
+        if live is None or not adoption.is_unmarked(live):
+            return
+        with as_port_errors():
+            self._api.patch(
+                want.resource,
+                live["metadata"]["name"],
+                live["metadata"]["namespace"],
+                adoption.adoption_patch(want, live),
+            )
 
     def delete_workload(self, workspace: Workspace) -> None:
         with as_port_errors():
@@ -182,6 +213,21 @@ class KubeWorkspaceStore:
                 self._api.create(NODE_CLAIM, node_claims.to_node_claim(spec))
             except AlreadyExists:
                 return
+
+    def adopt_machine(self, machine: Machine) -> None:
+        added = dict(machine.spec.labels)
+        metadata: dict[str, Any] = {"labels": added, "resourceVersion": machine.version}
+        with as_port_errors():
+            # The Node first: what is cut short here is found again as long as the claim is KAITO's.
+            if machine.node_name:
+                with suppress(ObjectNotFound):
+                    patch = {"metadata": {"labels": added}}
+                    self._api.patch(NODE, machine.node_name, None, patch)
+            if not machine.has_finalizer and not machine.deleting:
+                claim = self._api.get(NODE_CLAIM, machine.claim_name)
+                present = claim["metadata"].get("finalizers") or ()
+                metadata["finalizers"] = [*present, labels.MACHINE_FINALIZER]
+            self._api.patch(NODE_CLAIM, machine.claim_name, None, {"metadata": metadata})
 
     def delete_machine(self, claim_name: str, uid: str) -> None:
         delete_claim(self._api, claim_name, uid)
@@ -201,15 +247,40 @@ class KubeWorkspaceStore:
         with as_port_errors():
             event_recorder.record(self._api, about, note, now_s=self._clock.now_s())
 
-    def _nodes(
-        self, labelled: Iterable[KubeObject], machines: Iterable[Machine]
-    ) -> list[KubeObject]:
-        """The machines' Nodes; one whose labels somebody took off is read by its name."""
-        nodes = {node["metadata"]["name"]: node for node in labelled}
-        for machine in machines:
-            if machine.node_name and machine.node_name not in nodes:
+    def _ordered(
+        self, workspace: Workspace
+    ) -> tuple[list[Machine], list[Machine], list[KubeObject]]:
+        """The Workspace's machines, those to adopt, and the Nodes of both."""
+        owner = Owner(uid=workspace.uid, namespace=workspace.namespace, name=workspace.name)
+        owned = {labels.WORKSPACE_UID: workspace.uid}
+        adoptable_labels = node_claims.adoptable_labels(owner)
+        with as_port_errors():
+            claims = self._api.list(NODE_CLAIM, labels=owned).items
+            others = self._api.list(NODE_CLAIM, labels=adoptable_labels).items
+            nodes = self._api.list(NODE, labels=owned).items
+        machines = [machine for claim in claims if (machine := node_claims.to_machine(claim))]
+        adoptable = [
+            machine for claim in others if (machine := node_claims.to_adoptable(claim, owner))
+        ]
+        names = [machine.node_name for machine in (*machines, *adoptable)]
+        return machines, adoptable, self._with_named(nodes, names)
+
+    def _own_nodes(self, workspace: Workspace, pods: Iterable[PodView]) -> list[KubeObject]:
+        """The Nodes that the user's labels select; what expressions leave out is in it."""
+        selector = workspace.resource.label_selector
+        found: Sequence[KubeObject] = ()
+        if selector.match_labels or selector.match_expressions:
+            with as_port_errors():
+                found = self._api.list(NODE, labels=dict(selector.match_labels)).items
+        return self._with_named(found, [pod.node_name for pod in pods])
+
+    def _with_named(self, found: Iterable[KubeObject], names: Iterable[str]) -> list[KubeObject]:
+        """`found` and the Nodes of these names, whose labels somebody may have taken off."""
+        nodes = {node["metadata"]["name"]: node for node in found}
+        for name in names:
+            if name and name not in nodes:
                 with as_port_errors(), suppress(ObjectNotFound):
-                    nodes[machine.node_name] = self._api.get(NODE, machine.node_name)
+                    nodes[name] = self._api.get(NODE, name)
         return [nodes[name] for name in sorted(nodes)]
 
     def _find(self, resource: Resource, name: str, namespace: str) -> KubeObject | None:
@@ -217,6 +288,12 @@ class KubeWorkspaceStore:
             return self._api.get(resource, name, namespace)
         except ObjectNotFound:
             return None
+
+    def _find_main(self, workload: Workload, want: Desired) -> KubeObject | None:
+        """The live StatefulSet or Job, if it is the Workspace's."""
+        with as_port_errors():
+            live = self._find_desired(want)
+        return live if live is not None and is_owned(live, workload.owner.uid) else None
 
     def _find_desired(self, want: Desired) -> KubeObject | None:
         metadata = want.body["metadata"]

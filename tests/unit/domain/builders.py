@@ -169,7 +169,7 @@ def ready_machine(spec: MachineSpec | None = None, **more: Any) -> Machine:
     """A machine with its Node and its GPUs."""
     spec = spec or machine_spec()
     values: dict[str, Any] = {
-        "attempt": Attempt(instance_type=spec.instance_type, started_at_s=NOW_S),
+        "attempt": Attempt(instance_type=spec.instance_type, started_at_s=NOW_S, zone="1"),
         "conditions": READY_CONDITIONS,
         "provider_id": f"azure://{spec.name}",
         "node_name": f"node-{spec.slot}",
@@ -243,3 +243,32 @@ def with_condition(found: Machine, kind: str, status: Truth, reason: str, messag
     kept = tuple(one for one in found.conditions if one.type not in {kind, states.READY})
     added = condition(kind, status, reason, message=message, since_s=NOW_S)
     return replace(found, conditions=(*kept, added))
+
+
+A10_LABELS: Final[Mapping[str, str]] = {
+    labels.GPU_PRODUCT: "NVIDIA-A10",
+    labels.GPU_COUNT: "1",
+    labels.GPU_MEMORY: "23028",
+}
+FOUR_T4_LABELS: Final[Mapping[str, str]] = {
+    labels.GPU_PRODUCT: "Tesla-T4",
+    labels.GPU_COUNT: "4",
+    labels.GPU_MEMORY: "15360",
+}
+
+
+def own_node(name: str = "gpu-0", gpus: Mapping[str, str] = A10_LABELS, **more: Any) -> NodeView:
+    """A Node that a user brings, ready and with all GPUs that its labels speak of."""
+    values: dict[str, Any] = {
+        "name": name,
+        "provider_id": "",
+        "ready": True,
+        "gpus": int(gpus.get(labels.GPU_COUNT, "1")),
+        "labels": {"apps": "phi", **gpus},
+    }
+    return NodeView(**(values | more))
+
+
+def byo(resource: Mapping[str, Any] | None = None, **parts: Any) -> Workspace:
+    """A stored Workspace that asks for no instance type."""
+    return workspace(instance_type="", resource=resource, finalizers=(), **parts)

@@ -37,6 +37,15 @@ def test_an_unknown_name_brings_the_nearest(catalogue: Catalogue) -> None:
     assert "Standard_NC6s_v3" in machine.value.nearest
     with pytest.raises(UnknownGpu, match="Known: NVIDIA A10,"):
         catalogue.gpu("qqqq")
+    with pytest.raises(UnknownGpu, match="Did you mean NVIDIA-A10"):
+        catalogue.gpu_product("NVIDIA-A10G")
+
+
+def test_gpus_answer_to_what_a_nodes_label_calls_them(catalogue: Catalogue) -> None:
+    assert catalogue.gpu_product("tesla-t4") is catalogue.gpu("NVIDIA T4")
+    twin = replace(catalogue.gpu("NVIDIA T4"), name="NVIDIA T4 again")
+    with pytest.raises(InvalidInput, match="two entries are called so \\(GPU product\\)"):
+        replace(catalogue, gpus=(*catalogue.gpus, twin))
 
 
 def test_two_entries_of_one_name_are_refused(catalogue: Catalogue) -> None:

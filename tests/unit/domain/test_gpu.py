@@ -73,7 +73,7 @@ def test_an_unknown_region_has_no_price() -> None:
         (V100, {"memory_bytes": 0}, "memory_bytes must be >= 1"),
         (V100, {"reported_bytes": 17 * GIB}, "reported_bytes must be within"),
         (MACHINE, {"gpu_count": 0}, "gpu_count must be >= 1, got 0"),
-        (MACHINE, {"vcpus": -1}, "vcpus must be >= 1"),
+        (MACHINE, {"vcpus": -1}, "vcpus must be >= 0"),
         (Price(on_demand_usd_per_hour=1.0), {"spot_usd_per_hour": 0.0}, "above 0 USD"),
     ],
 )

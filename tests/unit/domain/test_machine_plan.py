@@ -304,6 +304,14 @@ def test_a_node_that_stays_unready_is_given_up() -> None:
     assert isinstance(planned.steps[-1], Terminate)
 
 
+def test_the_zone_is_recorded_once_the_cloud_says_it_and_goes_with_the_attempt() -> None:
+    assert ordered().attempt.zone == ""
+    found = launched()
+    assert found.attempt.zone == "1"
+    planned = plan(found, cloud_machine(found, state=CloudState.FAILED, error="broken"))
+    assert written(planned).attempt.zone == ""
+
+
 def test_a_node_object_that_vanishes_is_waited_for_as_if_it_were_new() -> None:
     found = ready_machine()
     planned = plan(found, cloud_machine(found), after_s=1e6)
@@ -507,12 +515,13 @@ def test_orphans_are_machines_in_the_cloud_without_a_record() -> None:
     kept = cloud_machine(found)
     lost = cloud_machine(other)
     old = NOW_S + ORPHAN_GRACE_S + 1
-    assert orphans([kept, lost], [found], now_s=old) == (
+    recorded = {found.claim_name}
+    assert orphans([kept, lost], recorded, now_s=old) == (
         Terminate(cloud_name=lost.name, reason="no NodeClaim stands for it"),
     )
-    assert orphans([kept, lost], [found], now_s=NOW_S + ORPHAN_GRACE_S) == (), "just ordered"
-    assert orphans([replace(lost, state=CloudState.DELETING)], [found], now_s=old) == ()
-    assert orphans([kept, lost], [found, other], now_s=old) == ()
+    assert orphans([kept, lost], recorded, now_s=NOW_S + ORPHAN_GRACE_S) == (), "just ordered"
+    assert orphans([replace(lost, state=CloudState.DELETING)], recorded, now_s=old) == ()
+    assert orphans([kept, lost], {found.claim_name, other.claim_name}, now_s=old) == ()
 
 
 # --- whatever the state ---

@@ -6,6 +6,7 @@ from kaito.domain import labels
 from kaito.domain.errors import InvalidInput
 from kaito.domain.workspace import (
     V1ALPHA1_INSTANCE_TYPE,
+    LabelSelector,
     Workspace,
     parse_workspace,
     version_of,
@@ -255,3 +256,36 @@ def test_what_users_write_freely_is_kept_as_it_is() -> None:
     assert found.tuning is not None
     assert found.tuning.input is not None
     assert found.tuning.input.volume_source == volume
+
+
+LABELS = {"apps": "phi", "pool": "a", "empty": ""}
+
+
+@pytest.mark.parametrize(
+    ("operator", "key", "values", "matches", "text"),
+    [
+        ("In", "pool", ("a", "b"), True, "pool in (a,b)"),
+        ("In", "pool", ("b",), False, "pool in (b)"),
+        ("In", "absent", ("",), False, "absent in ()"),
+        ("NotIn", "pool", ("a",), False, "pool notin (a)"),
+        ("NotIn", "absent", ("a",), True, "absent notin (a)"),
+        ("Exists", "empty", (), True, "empty"),
+        ("Exists", "absent", (), False, "absent"),
+        ("DoesNotExist", "absent", (), True, "!absent"),
+        ("DoesNotExist", "empty", (), False, "!empty"),
+    ],
+)
+def test_what_a_selector_finds(
+    operator: str, key: str, values: tuple[str, ...], matches: bool, text: str
+) -> None:
+    expression = {"key": key, "operator": operator, "values": values}
+    selector = LabelSelector.model_validate(
+        {"matchLabels": {"apps": "phi"}, "matchExpressions": [expression]}
+    )
+    assert selector.matches(LABELS) is matches
+    assert not selector.matches({**LABELS, "apps": "other"})
+    assert str(selector) == f"apps=phi,{text}"
+
+
+def test_a_selector_that_asks_for_nothing_finds_nothing() -> None:
+    assert not LabelSelector.model_validate({}).matches(LABELS)

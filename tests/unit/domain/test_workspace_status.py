@@ -8,9 +8,10 @@ import pytest
 from kaito.domain import labels
 from kaito.domain import status as st
 from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, WorkspaceView
-from kaito.domain.conditions import Condition, find
+from kaito.domain.conditions import Condition, cut_message, find
 from kaito.domain.status import WorkspaceStatus
-from kaito.domain.workspace_status import conditions_of, cut_message, is_done, status_of
+from kaito.domain.workspace_resources import machine_resources
+from kaito.domain.workspace_status import conditions_of, is_done, status_of
 from tests.unit.domain.builders import (
     MISSING,
     NOW_S,
@@ -36,7 +37,9 @@ def told(
 ) -> dict[str, Condition]:
     """Each condition by its type; every machine of the view counts as kept."""
     view = view or seen()
-    found = conditions_of(view, around, around.machines, wanted(view.workspace), live)
+    decided = wanted(view.workspace)
+    resources = machine_resources(around.machines, around, decided.sizing.nodes)
+    found = conditions_of(view, around, resources, decided, live)
     assert [one.type for one in found][:3] == ["NodeClaimReady", "NodesReady", "ResourceReady"]
     by_type = {one.type: one for one in found}
     mirrored = replace(by_type[st.SUCCEEDED], type=st.READY)
@@ -278,7 +281,8 @@ STARTED = condition(st.JOB_STARTED, "True")
 def test_the_state(tuning: bool, before: str, conditions: list[Condition], after: str) -> None:
     found = workspace(tuning=TUNING) if tuning else workspace()
     view = seen(found, WorkspaceStatus(state=before))
-    assert status_of(view, [], wanted(found), conditions, NOW_S).state == after
+    nothing = machine_resources([], cluster(), 1)
+    assert status_of(view, nothing, wanted(found), conditions, NOW_S).state == after
 
 
 def test_the_status_names_the_nodes_and_keeps_what_it_does_not_speak_of() -> None:
@@ -287,7 +291,8 @@ def test_the_status_names_the_nodes_and_keeps_what_it_does_not_speak_of() -> Non
     view = seen(found, WorkspaceStatus(conditions=(other,)))
     machines = machines_of(view, wanted(found))
     nameless = replace(machines[0], node_name="")
-    status = status_of(view, [*machines, nameless], wanted(found), [DONE], NOW_S)
+    there = machine_resources([*machines, nameless], cluster(), 2)
+    status = status_of(view, there, wanted(found), [DONE], NOW_S)
     assert status.worker_nodes == ("node-0",)
     assert status.target_node_count == 1
     assert find(status.conditions, "BenchmarkCompleted") == other

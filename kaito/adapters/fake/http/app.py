@@ -33,6 +33,7 @@ from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.kube_api import KubeApiError, KubeObject
 
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_BODY_LIMIT_BYTES: Final = 3 << 20  # the API server's
 _OPEN: Final = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 _HEALTH: Final = ("/healthz", "/livez", "/readyz")
 
@@ -60,7 +61,8 @@ def kubernetes_app(
     """
     kinds = Kinds.of(store.resources, crds)
     front = _Front(store, kinds, now_s, token, timeline, closing or Closing(), catch_up, wake)
-    return Starlette(routes=[Route("/{path:path}", front.answer, methods=_METHODS)])
+    route = Route("/{path:path}", front.answer, methods=_METHODS)
+    return Starlette(routes=[route], exception_handlers={Exception: _failed})
 
 
 class _Front:
@@ -79,14 +81,17 @@ class _Front:
         self._token, self._timeline, self._closing = token, timeline, closing
         self._catch_up, self._wake = catch_up, wake
         self._definitions = Definitions(kinds, now_s())
+        self._openapi: dict[str, Any] = {}
         self._objects = Objects(store, kinds, FieldOwnership(now_s))
 
     async def answer(self, request: Request) -> Response:
         """Any request: a refusal is an answer too."""
-        body = await request.body()
+        body = await _body_of(request)
         self._catch_up()
         try:
             self._authorize(request)
+            if body is None:
+                raise refusal(413, f"Request entity too large: limit is {_BODY_LIMIT_BYTES}")
             response = self._route(request, body)
         except Refusal as error:
             response = _json(error.status, error.status["code"], error.headers)
@@ -129,7 +134,8 @@ class _Front:
         if path == "":
             return {"paths": ["/api", "/apis", *_HEALTH, "/openapi/v3", "/version"]}
         if path == "/openapi/v3":
-            return openapi.index(self._kinds)
+            self._openapi = self._openapi or openapi.index(self._kinds)
+            return self._openapi
         parts = path.removeprefix("/openapi/v3/").split("/")
         if parts[0] == "api" and len(parts) == 2:
             return openapi.document(self._kinds, "", parts[1])
@@ -273,6 +279,23 @@ class _Front:
         else:
             found = reviews.bind(self._objects, target, content)
         return _json(found, 201)
+
+
+async def _body_of(request: Request) -> bytes | None:
+    """None: it is larger than a body may be. The rest of it is read, so that the client listens."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= _BODY_LIMIT_BYTES:
+            chunks.append(chunk)
+    return b"".join(chunks) if size <= _BODY_LIMIT_BYTES else None
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    """The answer to a request that met a defect of ours; the server logs the traceback."""
+    found = refusal(500, f"Internal error occurred: {type(error).__name__}: {error}").status
+    return _json(found, 500)
 
 
 def _writer(request: Request) -> Writer:

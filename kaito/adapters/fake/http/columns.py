@@ -177,6 +177,22 @@ def _labels_text(labels: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or NONE
 
 
+def _slice_ports(obj: KubeObject, _now_s: float) -> str:
+    found = [str(port.get("port", "*")) for port in obj.get("ports") or ()]
+    return _few(found, "<unset>")
+
+
+def _slice_endpoints(obj: KubeObject, _now_s: float) -> str:
+    lists = (endpoint.get("addresses") or () for endpoint in obj.get("endpoints") or ())
+    return _few([str(address) for addresses in lists for address in addresses], "<unset>")
+
+
+def _few(texts: Sequence[str], none: str) -> str:
+    """The first three, and how many more there are."""
+    more = f" + {len(texts) - 3} more..." if len(texts) > 3 else ""
+    return ",".join(texts[:3]) + more if texts else none
+
+
 def _stateful_set_ready(obj: KubeObject, _now_s: float) -> str:
     status = obj.get("status") or {}
     return f"{status.get('readyReplicas', 0)}/{obj['spec'].get('replicas', 1)}"
@@ -346,7 +362,14 @@ BUILT_IN_COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         _wide("Images", _containers("image")),
         _wide("Selector", _job_selector),
     ),
-    "serviceaccounts": (_NAME, _AGE),
+    "serviceaccounts": (_NAME, Column("Secrets", _count("secrets"), type="integer"), _AGE),
+    "endpointslices": (
+        _NAME,
+        Column("AddressType", _field(".addressType")),
+        Column("Ports", _slice_ports),
+        Column("Endpoints", _slice_endpoints),
+        _AGE,
+    ),
     "leases": (_NAME, Column("Holder", _field(".spec.holderIdentity")), _AGE),
     "customresourcedefinitions": (
         _NAME,

@@ -5,11 +5,13 @@ from typing import Any, Final
 
 from kaito.adapters.fake.http.kinds import REVIEWS, Kind, Kinds, ReviewKind, Subresource
 from kaito.adapters.fake.http.negotiation import JSON, accepted
+from kaito.adapters.fake.kubernetes_version import VERSION as KUBERNETES
 
+_MAJOR, _MINOR, _ = KUBERNETES.split(".")
 VERSION: Final[Mapping[str, str]] = {
-    "major": "1",
-    "minor": "30",
-    "gitVersion": "v1.30.0+kaito-twin",
+    "major": _MAJOR,
+    "minor": _MINOR,
+    "gitVersion": f"v{KUBERNETES}+kaito-twin",
     "gitCommit": "",
     "gitTreeState": "",
     "buildDate": "1970-01-01T00:00:00Z",

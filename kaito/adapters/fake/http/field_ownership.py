@@ -4,7 +4,7 @@ Kept beside the store, by uid. What the twin's own parts write in process is not
 request, as a change by `IN_PROCESS`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from kaito.adapters.fake.http.field_paths import (
     Path,
     Schema,
     from_fields_v1,
+    is_there,
     owned_part,
     paths_of,
     shown,
@@ -22,7 +23,7 @@ from kaito.adapters.fake.http.field_paths import (
 )
 from kaito.adapters.fake.http.kinds import Kind
 from kaito.adapters.fake.http.statuses import Refusal, status
-from kaito.adapters.kube_api import FrozenDict, KubeObject, freeze
+from kaito.adapters.kube_api import FrozenDict, Json, KubeObject, freeze
 from kaito.domain.timestamps import from_rfc3339, to_rfc3339
 
 IN_PROCESS: Final = "kaito"
@@ -202,7 +203,8 @@ class FieldOwnership:
         schema = with_metadata(kind.schema)
         before, after = owned_part(old or {}), owned_part(new)
         there = frozenset(paths_of(after, schema))
-        changed = {path for path in there if value_at(before, path) != value_at(after, path)}
+        inner = {path[:-1] for path in there}
+        changed = {path for path in there if _differs(before, after, path, inner)}
         changed = {path for path in changed if (path[0] == _STATUS) == bool(subresource)}
         gone = {
             path
@@ -235,12 +237,21 @@ def _conflicts(
     if live is None:
         return []
     there: Schema = owned_part(live)
+    inner = {path[:-1] for path in wanted}
     return [
         (owner, path)
         for owner in sorted(others, key=lambda one: one.identity)
         for path in sorted(wanted & owner.fields)
-        if value_at(there, path) != value_at(part, path)
+        if _differs(there, part, path, inner)
     ]
+
+
+def _differs(one: Json, other: Json, path: Path, inner: Set[Path]) -> bool:
+    """Whether two objects have something else at a path. At an inner one, which stands for an item
+    of a list, it counts only whether the item is there: its fields have paths of their own."""
+    if path in inner:
+        return is_there(one, path) != is_there(other, path)
+    return bool(value_at(one, path) != value_at(other, path))
 
 
 def _conflict(

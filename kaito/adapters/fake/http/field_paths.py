@@ -7,22 +7,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+from kaito.adapters.fake.http.built_in_schemas import OBJECT_META, expanded
 from kaito.adapters.kube_api import Json
 
 Path: TypeAlias = tuple[str, ...]
 Schema: TypeAlias = Mapping[str, Any]
 
-# Lists in `metadata` that are more than a value: the rest comes from the kind's own schema.
-METADATA_SCHEMA: Final[Schema] = {
-    "properties": {
-        "finalizers": {"x-kubernetes-list-type": "set"},
-        "ownerReferences": {
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["uid"],
-            "items": {"x-kubernetes-map-type": "atomic"},
-        },
-    }
-}
 # Nobody owns these: they name the object, or the server alone writes them.
 _STRIPPED: Final = frozenset(
     {
@@ -44,7 +34,7 @@ _MISSING: Final = object()
 def with_metadata(schema: Schema | None) -> Schema:
     """A kind's schema with what is known of metadata."""
     properties = (schema or {}).get("properties") or {}
-    return {**(schema or {}), "properties": {**properties, "metadata": METADATA_SCHEMA}}
+    return {**(schema or {}), "properties": {**properties, "metadata": expanded(OBJECT_META)}}
 
 
 def owned_part(obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +92,22 @@ def item_part(item: Json, keys: tuple[str, ...]) -> str:
     return f"k:{_compact({key: item.get(key) for key in keys})}"
 
 
+def with_key_defaults(value: Json, schema: Schema) -> Json:
+    """A configuration whose lists' items have the keys that they leave to the server's default, so
+    that they can be told apart."""
+    if isinstance(value, Mapping):
+        return {key: with_key_defaults(item, below(schema, key)) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    items = schema.get("items") or {}
+    found = [with_key_defaults(item, items) for item in value]
+    for key in list_keys(schema) or ():
+        default = below(items, key).get("default")
+        if default is not None:
+            found = [{key: default, **one} if isinstance(one, dict) else one for one in found]
+    return found
+
+
 def value_at(value: Json, path: Path) -> Json:
     """What stands at a path; a marker that equals nothing else where there is nothing."""
     for part in path:
@@ -114,6 +120,10 @@ def value_at(value: Json, path: Path) -> Json:
             index = index_of(value, part)
             value = _MISSING if index is None else value[index]
     return value
+
+
+def is_there(value: Json, path: Path) -> bool:
+    return value_at(value, path) is not _MISSING
 
 
 def index_of(items: list[Any], part: str) -> int | None:

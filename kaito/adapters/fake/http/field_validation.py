@@ -1,6 +1,6 @@
-"""What a custom resource's schema says of an object: unknown fields, and values of wrong types."""
+"""What a kind's schema says of an object: unknown fields, and values of wrong types."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -8,31 +8,13 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from kaito.adapters.fake.api_errors import Problem
+from kaito.adapters.fake.http.built_in_schemas import NAME
 from kaito.adapters.fake.http.kinds import Kind
 from kaito.adapters.fake.http.statuses import invalid_option, refusal
+from kaito.adapters.fake.http.typed_decoding import decoded, decoded_metadata
 from kaito.adapters.kube_api import Json
 
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
-_METADATA: Final = frozenset(
-    {
-        "annotations",
-        "clusterName",
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "finalizers",
-        "generateName",
-        "generation",
-        "labels",
-        "managedFields",
-        "name",
-        "namespace",
-        "ownerReferences",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    }
-)
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (Mapping,),
     "array": (list,),
@@ -80,16 +62,39 @@ def checked(
     values: bool = True,
 ) -> Checked:
     """An object held against its kind's schema; kinds without one take anything. `status` says
-    whether the status is what is being written.
+    whether the status is what is being written: then nothing else of a custom resource counts.
 
-    Raises: Refusal (400: unknown fields, in strict mode).
+    Raises: Refusal (400: a value of a wrong type; unknown fields, in strict mode).
     """
+    if kind.is_typed and kind.schema is not None:
+        found = decoded(body, str(kind.schema[NAME]), whole=values)
+        return Checked(found.body, _told(kind, found.unknown, mode))
+    found = decoded_metadata(kind.resource, body)
+    body, unknown = found.body, [*found.unknown]
     if kind.schema is None:
-        return Checked(body)
-    if kind.resource.status_subresource and not status:  # the store leaves it as it was
-        body = {key: value for key, value in body.items() if key != "status"}
-    unknown: list[str] = []
-    found = dict(_pruned_top(body, kind.schema, unknown))
+        return Checked(body, _told(kind, unknown, mode))
+    if kind.resource.status_subresource:  # the store leaves the rest as it was
+        body = _written(body, status=status)
+    above: dict[str, Any] = {
+        key: body[key] for key in ("apiVersion", "kind", "metadata") if key in body
+    }
+    rest = {key: value for key, value in body.items() if key not in above}
+    body = {**above, **_pruned(rest, kind.schema, "", unknown)}
+    told = _told(kind, unknown, mode)
+    schema = {**kind.schema, "required": ()} if status else kind.schema
+    return Checked(body, told, tuple(_problems(body, schema, "")) if values else ())
+
+
+def _written(body: Mapping[str, Any], *, status: bool) -> dict[str, Any]:
+    """The part of an object that such a write changes."""
+    kept = {"apiVersion", "kind", "metadata", "status"}
+    return {
+        key: value for key, value in body.items() if (key in kept if status else key != "status")
+    }
+
+
+def _told(kind: Kind, unknown: Iterable[str], mode: FieldValidation) -> tuple[str, ...]:
+    """What to warn of. Raises: Refusal (400: in strict mode there is something)."""
     texts = tuple(f'unknown field "{path}"' for path in unknown)
     if texts and mode is FieldValidation.STRICT:
         resource = kind.resource
@@ -98,20 +103,7 @@ def checked(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a'
             f" {resource.kind}: strict decoding error: {', '.join(texts)}",
         )
-    problems = tuple(_problems(found, kind.schema, "")) if values else ()
-    return Checked(found, texts if mode is FieldValidation.WARN else (), problems)
-
-
-def _pruned_top(
-    body: Mapping[str, Any], schema: Mapping[str, Any], unknown: list[str]
-) -> Mapping[str, Any]:
-    typed = {key: value for key, value in body.items() if key in {"apiVersion", "kind"}}
-    meta = body.get("metadata")
-    if isinstance(meta, Mapping):
-        unknown += [f"metadata.{key}" for key in meta if key not in _METADATA]
-        meta = {key: value for key, value in meta.items() if key in _METADATA}
-    rest = {key: value for key, value in body.items() if key not in {*typed, "metadata"}}
-    return {**typed, "metadata": meta, **_pruned(rest, schema, "", unknown)}
+    return texts if mode is FieldValidation.WARN else ()
 
 
 def _pruned(value: Json, schema: Mapping[str, Any], path: str, unknown: list[str]) -> Json:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kaito.adapters.fake.endpoint_slices import ENDPOINT_SLICE
+from kaito.adapters.fake.http.built_in_schemas import schema_of
 from kaito.adapters.fake.http.columns import BUILT_IN_COLUMNS, Column, crd_columns
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
@@ -35,8 +37,9 @@ LEASE: Final = Resource(
     plural="leases",
     status_subresource=False,
 )
-# Stored beside what kaito itself uses: an operator that is attached from outside needs them.
-FOR_CLIENTS: Final = (SERVICE_ACCOUNT, LEASE)
+# Stored beside what kaito itself uses: an operator that is attached from outside needs them, and
+# people look at them.
+FOR_CLIENTS: Final = (SERVICE_ACCOUNT, LEASE, ENDPOINT_SLICE)
 
 CRD: Final = Resource(
     group="apiextensions.k8s.io",
@@ -62,7 +65,7 @@ class Subresource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One resource in one version. `schema` is there for kinds that a CRD with a schema defines."""
+    """One resource in one version. `schema` is its CRD's, or Kubernetes' own; None: not known."""
 
     resource: Resource
     singular: str
@@ -76,6 +79,11 @@ class Kind:
     @property
     def group_version(self) -> tuple[str, str]:
         return self.resource.group, self.resource.version
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the server has a Go type for it, and so decodes strictly."""
+        return self.schema is not None and not self.resource.is_custom
 
     def subresource(self, name: str) -> Subresource | None:
         return next((one for one in self.subresources if one.name == name), None)
@@ -221,6 +229,7 @@ def _kind(resource: Resource, crds: Sequence[KubeObject]) -> Kind:
         short_names=names.short,
         categories=names.categories,
         columns=BUILT_IN_COLUMNS.get(resource.plural, BUILT_IN_COLUMNS[""]),
+        schema=schema_of(resource),
         subresources=(*_status(resource), *_EXTRA.get(resource, ())),
     )
 

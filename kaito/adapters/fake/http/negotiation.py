@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-import yaml
-
+from kaito.adapters import yaml_values
 from kaito.adapters.fake.http import protobuf
 from kaito.adapters.fake.http.statuses import refusal
+from kaito.adapters.kube_api import Json
 
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
@@ -78,18 +78,56 @@ def decoded(body: bytes, content_type: str) -> Mapping[str, Any]:
     return found
 
 
-def parsed(body: bytes) -> Any:
+def parsed(body: bytes) -> Json:
     """JSON or YAML. Raises: Refusal (400)."""
     if not body:
         raise refusal(400, "the request has no body")
     try:
-        return yaml.safe_load(body) if body[:1] not in b"{[" else _json(body)
-    except (yaml.YAMLError, ValueError) as error:
+        text = body.decode()
+        found = _json(text) if text[:1] in {"{", "["} else _yaml(text)
+    except (yaml_values.BadText, ValueError) as error:
         raise refusal(400, f"the body of the request cannot be decoded: {error}") from error
+    return found
 
 
-def _json(body: bytes) -> Any:
+def _json(text: str) -> Json:
     try:
-        return json.loads(body)
-    except ValueError:
-        return yaml.safe_load(body)  # YAML in flow style begins with a bracket as well
+        found = json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError:
+        return _yaml(text)  # YAML in flow style begins with a bracket as well
+    except RecursionError as error:
+        raise ValueError("exceeded max depth") from error
+    _check_depth(found)
+    # A lone surrogate is no character, and no text could hold it: Go puts this sign in its place.
+    return json.loads(_mended(found)) if "\\ud" in text.lower() else found
+
+
+def _yaml(text: str) -> Json:
+    documents = yaml_values.parse(text)
+    if len(documents) > 1:
+        raise ValueError("more than one document")
+    return documents[0].value if documents else None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_depth(value: Json) -> None:
+    level = [value]
+    for _ in range(yaml_values.DEPTH_LIMIT):
+        level = [item for one in level for item in _items(one)]
+        if not level:
+            return
+    raise ValueError("exceeded max depth")
+
+
+def _items(value: Json) -> list[Json]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _mended(value: Json) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -62,7 +62,7 @@ class Objects:
 
     def shown(self, kind: Kind, obj: KubeObject) -> KubeObject:
         """An object with who owns its fields, where that is kept."""
-        return self.ownership.shown(obj) if kind.resource.is_custom else obj
+        return self.ownership.shown(obj) if kind.schema is not None else obj
 
     def get(self, target: Target, query: QueryParams, view: str, now_s: float) -> Answer:
         """An object, or its status or scale."""
@@ -103,7 +103,7 @@ class Objects:
         fitting = self.checked(kind, sent, query)
         with self.dry_run(query, "CreateOptions") as dry:
             created = self.store.create(kind.resource, fitting)
-            if kind.resource.is_custom and not dry:
+            if kind.schema is not None and not dry:
                 self.ownership.updated(kind, None, created, writer.manager)
         return Answer(self.shown(kind, created), 201)
 
@@ -132,7 +132,7 @@ class Objects:
                 stored = self.store.replace_status(resource, fitting)
             else:
                 stored = self.store.replace(resource, fitting)
-            if resource.is_custom and not dry:
+            if kind.schema is not None and not dry:
                 self.ownership.updated(kind, old, stored, writer.manager, target.subresource)
         return Answer(self.shown(kind, stored))
 

@@ -7,10 +7,12 @@ from typing import Any, Final, cast
 from starlette.datastructures import QueryParams
 
 from kaito.adapters.fake.http.statuses import invalid_option, refusal
+from kaito.adapters.fake.http.typed_decoding import decoded
 from kaito.adapters.fake.paging import PagePosition
 from kaito.adapters.kube_api import Propagation
 
 _TRUE: Final = frozenset({"1", "true", "True", "TRUE", "t", "T"})
+_DELETE_OPTIONS: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _PROPAGATIONS: Final = ("Orphan", "Background", "Foreground")
 
 
@@ -110,9 +112,10 @@ def watch_options(query: QueryParams) -> WatchOptions:
 
 def delete_options(query: QueryParams, body: Mapping[str, Any]) -> DeleteOptions:
     """What a delete asks for; the body counts before the query. Raises: Refusal."""
-    kind = body.get("kind", "DeleteOptions")
+    kind = body.get("kind") or "DeleteOptions"
     if kind != "DeleteOptions":
         raise refusal(400, f"{kind} cannot be handled as a DeleteOptions")
+    body = decoded(body, _DELETE_OPTIONS).body
     policy = body.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
     if body.get("orphanDependents") is True or is_set(query, "orphanDependents"):
         policy = "Orphan"
@@ -123,8 +126,6 @@ def delete_options(query: QueryParams, body: Mapping[str, Any]) -> DeleteOptions
     grace = body.get("gracePeriodSeconds")
     if grace is None:
         grace = number(query, "gracePeriodSeconds")
-    if grace is not None and not isinstance(grace, int):
-        raise refusal(400, f"gracePeriodSeconds must be a number, got {grace!r}")
     preconditions = body.get("preconditions") or {}
     return DeleteOptions(
         uid=preconditions.get("uid"),

@@ -1,5 +1,4 @@
-"""Patches: merge and JSON for every kind, strategic merge for built-in ones, server-side apply for
-custom ones."""
+"""Patches: merge, JSON and server-side apply for every kind, strategic merge for built-in ones."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,6 +6,7 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from kaito.adapters.fake.http import scale
+from kaito.adapters.fake.http.field_paths import with_key_defaults
 from kaito.adapters.fake.http.negotiation import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -22,7 +22,7 @@ from kaito.adapters.fake.http.targets import Target
 from kaito.adapters.fake.patches import json_patch, merge_patch
 from kaito.adapters.kube_api import Json, KubeObject, ObjectNotFound, thaw
 
-_OF_CUSTOM: Final = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
+_OF_CUSTOM: Final = (JSON_PATCH, MERGE_PATCH)
 _SILENT: Final = QueryParams({"fieldValidation": "Ignore"})
 _OF_BUILT_IN: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
 
@@ -38,6 +38,8 @@ def patch(
     """Raises: Refusal, KubeApiError."""
     kind = content_type.partition(";")[0].strip().lower()
     known = _OF_CUSTOM if target.kind.resource.is_custom else _OF_BUILT_IN
+    if target.kind.schema is not None and target.subresource != "scale":
+        known = (*known, APPLY_PATCH)
     if kind not in known:
         message = (
             "the body of the request was in an unknown format - accepted media types include:"
@@ -87,7 +89,7 @@ def _store(
             patch_type="json",
             subresource="status" if is_status else "",
         )
-        if resource.is_custom and not dry:
+        if kind.schema is not None and not dry:
             entries = body["metadata"].get("managedFields")
             if entries != live["metadata"].get("managedFields"):
                 objects.ownership.declared(stored, entries or ())
@@ -111,7 +113,7 @@ def _apply(objects: Objects, target: Target, query: QueryParams, content: Json) 
     applied = objects.ownership.apply(
         kind,
         live,
-        thaw(part),
+        with_key_defaults(thaw(part), kind.schema or {}),
         manager,
         force=is_set(query, "force"),
         subresource=target.subresource,

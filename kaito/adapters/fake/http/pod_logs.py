@@ -2,13 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from starlette.datastructures import QueryParams
 
+from kaito.adapters.fake.container_phases import (
+    ADAPTER_PULL,
+    DATA_DOWNLOAD,
+    IMAGE_PULL,
+    READINESS_PROBE,
+    RESULTS_PUSH,
+    WEIGHTS_DOWNLOAD,
+)
 from kaito.adapters.fake.http.options import is_set, number
 from kaito.adapters.fake.http.statuses import Refusal, refusal
 from kaito.adapters.fake.http.watching import Closing
@@ -16,7 +24,14 @@ from kaito.adapters.kube_api import KubeObject, ObjectNotFound, name_of, namespa
 from kaito.domain.timestamps import from_rfc3339
 
 _POLL_S: Final = 0.5
-_NOT_IN_CONTAINER: Final = frozenset({"image pull", "readiness probe"})  # the kubelet's own work
+_NOT_IN_CONTAINER: Final = frozenset({IMAGE_PULL, READINESS_PROBE})  # the kubelet's own work
+# Which container a phase is of, where the pod has one of that name; the rest is the main one's.
+_CONTAINER_OF: Final[Mapping[str, str]] = {
+    ADAPTER_PULL: "puller-{detail}",
+    DATA_DOWNLOAD: "data-{detail}",
+    RESULTS_PUSH: "pusher",
+    WEIGHTS_DOWNLOAD: "model-weights-downloader",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +122,9 @@ class PodLog:
         spans = [
             span
             for span in self._timeline(namespace_of(pod), name_of(pod))
-            if span.start_s >= created_s and span.name not in _NOT_IN_CONTAINER
+            if span.start_s >= created_s
+            and span.name not in _NOT_IN_CONTAINER
+            and _container_of(pod, span) == self._container
         ]
         lines = []
         for span in spans:
@@ -117,13 +134,13 @@ class PodLog:
                 took = f"{span.end_s - span.start_s:.1f} s"
                 lines.append(_Line(span.end_s, f"INFO {span.name} is done after {took}"))
         status = _status_of(pod, self._container)
-        if status.get("ready"):
-            ready_s = max([line.at_s for line in lines], default=created_s)
-            port = _port(pod, self._container)
-            lines.append(_Line(ready_s, f"INFO the server is ready{port}"))
+        last_s = max([line.at_s for line in lines], default=created_s)
+        port = _port(pod, self._container)
+        if status.get("ready") and port:
+            lines.append(_Line(last_s, f"INFO the server is ready{port}"))
         ended = (status.get("state") or {}).get("terminated")
         if ended:
-            end_s = from_rfc3339(ended["finishedAt"])
+            end_s = max(from_rfc3339(ended["finishedAt"]), last_s)  # the former is in whole seconds
             words = ended.get("message") or ended.get("reason") or ""
             lines.append(
                 _Line(end_s, f"INFO exit code {ended.get('exitCode', 0)} {words}".rstrip())
@@ -136,6 +153,14 @@ class PodLog:
             lines = [line for line in lines if line.at_s >= self._now_s() - since_s]
         tail = number(self._query, "tailLines")
         return lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+
+
+def _container_of(pod: KubeObject, span: Span) -> str:
+    """The container that a phase went on in."""
+    wanted = _CONTAINER_OF.get(span.name, "").format(detail=span.detail)
+    main = [str(one["name"]) for one in pod["spec"].get("containers") or ()]
+    every = main + [str(one["name"]) for one in pod["spec"].get("initContainers") or ()]
+    return wanted if wanted in every else main[0]
 
 
 def _container(pod: KubeObject, wanted: str) -> str:

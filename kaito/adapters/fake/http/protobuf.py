@@ -1,7 +1,8 @@
 """Bodies in Kubernetes' protobuf form, for the few kinds that kubectl sends so.
 
-kubectl's typed commands (`create configmap`, `create secret`, `create token`, `auth can-i`,
-`drain`) know no other form; they take answers in JSON.
+kubectl's typed commands (`create configmap`, `create secret`, `create service`, `create job`,
+`create token`, `auth can-i`, `drain`) know no other form; they take answers in JSON. Of a Service
+and a Job only what these commands can set is read.
 """
 
 import base64
@@ -82,6 +83,32 @@ _MESSAGES: Final[Mapping[str, _Message]] = {
         5: _Field("dryRun", repeated=True),
     },
     "Preconditions": {1: _Field("uid"), 2: _Field("resourceVersion")},
+    "Service": {1: _META, 2: _Field("spec", "ServiceSpec")},
+    "ServiceSpec": {
+        1: _Field("ports", "ServicePort", repeated=True),
+        2: _Field("selector", mapping=True),
+        3: _Field("clusterIP"),
+        4: _Field("type"),
+        10: _Field("externalName"),
+    },
+    "ServicePort": {
+        1: _Field("name"),
+        2: _Field("protocol"),
+        3: _Field("port", "int"),
+        4: _Field("targetPort", "int or text"),
+        5: _Field("nodePort", "int"),
+    },
+    "Job": {1: _META, 2: _Field("spec", "JobSpec")},
+    "JobSpec": {6: _Field("template", "PodTemplate")},
+    "PodTemplate": {1: _META, 2: _Field("spec", "PodSpec")},
+    "PodSpec": {2: _Field("containers", "Container", repeated=True), 3: _Field("restartPolicy")},
+    "Container": {
+        1: _Field("name"),
+        2: _Field("image"),
+        3: _Field("command", repeated=True),
+        4: _Field("args", repeated=True),
+    },
+    "IntOrString": {1: _Field("type", "int"), 2: _Field("number", "int"), 3: _Field("text")},
     "SelfSubjectAccessReview": {1: _META, 2: _Field("spec", "AccessReviewSpec")},
     "AccessReviewSpec": {1: _Field("resourceAttributes", "ResourceAttributes")},
     "ResourceAttributes": {
@@ -97,7 +124,9 @@ _MESSAGES: Final[Mapping[str, _Message]] = {
     "RulesReviewSpec": {1: _Field("namespace")},
     "SelfSubjectReview": {1: _META},
 }
-_TOP: Final = frozenset(name for name in _MESSAGES if _MESSAGES[name].get(1) == _META)
+_TOP: Final = frozenset(
+    name for name in _MESSAGES if _MESSAGES[name].get(1) == _META and name != "PodTemplate"
+)
 SENDABLE: Final = frozenset({*_TOP, "DeleteOptions"})
 
 
@@ -145,6 +174,9 @@ def _value(field: _Field, value: int | bytes) -> Any:
             return value - (1 << 64) if isinstance(value, int) and value >= 1 << 63 else value
         case "bool":
             return bool(value)
+        case "int or text":
+            either = _message(_as_bytes(value), _MESSAGES["IntOrString"])
+            return either.get("text", "") if either.get("type") else either.get("number", 0)
         case "text":
             return _as_bytes(value).decode()
         case "bytes":

@@ -4,16 +4,21 @@ server cannot do, with what to do in its place."""
 from collections.abc import Mapping
 from typing import Any, Final
 
+from kaito.adapters.fake.http.built_in_schemas import definition_name
 from kaito.adapters.fake.http.kinds import ReviewKind
 from kaito.adapters.fake.http.objects import Objects
 from kaito.adapters.fake.http.statuses import Refusal, refusal
 from kaito.adapters.fake.http.targets import Target
+from kaito.adapters.fake.http.typed_decoding import decoded
 from kaito.adapters.kube_api import SERVICE, KubeObject, labels_of, name_of
 from kaito.domain.timestamps import to_rfc3339
 
 USER: Final = "kaito-twin-admin"
 _GROUPS: Final = ("system:masters", "system:authenticated")
 _TOKEN_LIFE_S: Final = 3600
+_BINDING: Final = definition_name("", "v1", "Binding")
+_EVICTION: Final = definition_name("policy", "v1", "Eviction")
+_TOKEN_REQUEST: Final = definition_name("authentication.k8s.io", "v1", "TokenRequest")
 INTERACTIVE: Final[Mapping[str, str]] = {
     "attach": "attach to a container",
     "exec": "run commands in a container",
@@ -22,7 +27,8 @@ INTERACTIVE: Final[Mapping[str, str]] = {
 
 
 def review(kind: ReviewKind, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Everybody with the token may do everything."""
+    """Everybody with the token may do everything. Raises: Refusal (400)."""
+    sent = decoded(body, definition_name(kind.group, kind.version, kind.kind)).body
     status: dict[str, Any]
     if kind.kind == "SelfSubjectAccessReview":
         status = {"allowed": True, "reason": "everything is allowed in the twin"}
@@ -39,7 +45,7 @@ def review(kind: ReviewKind, body: Mapping[str, Any]) -> dict[str, Any]:
         "kind": kind.kind,
         "apiVersion": kind.api_version,
         "metadata": {"creationTimestamp": None},
-        "spec": body.get("spec") or {},
+        "spec": sent.get("spec") or {},
         "status": status,
     }
 
@@ -47,11 +53,9 @@ def review(kind: ReviewKind, body: Mapping[str, Any]) -> dict[str, Any]:
 def token_request(
     target: Target, body: Mapping[str, Any], token: str, now_s: float
 ) -> dict[str, Any]:
-    """A service account's token: the one token that there is."""
-    spec = dict(body.get("spec") or {})
+    """A service account's token: the one token that there is. Raises: Refusal (400)."""
+    spec = dict(decoded(body, _TOKEN_REQUEST).body.get("spec") or {})
     life_s = spec.get("expirationSeconds") or _TOKEN_LIFE_S
-    if not isinstance(life_s, int):
-        raise refusal(400, f"spec.expirationSeconds must be a number, got {life_s!r}")
     spec["audiences"] = spec.get("audiences") or ["kaito-twin"]
     spec["expirationSeconds"] = life_s
     return {
@@ -64,8 +68,8 @@ def token_request(
 
 
 def evict(objects: Objects, target: Target, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Delete a pod, as `kubectl drain` asks for it."""
-    options = body.get("deleteOptions") or {}
+    """Delete a pod, as `kubectl drain` asks for it. Raises: Refusal (400), KubeApiError."""
+    options = decoded(body, _EVICTION).body.get("deleteOptions") or {}
     objects.store.delete(
         target.kind.resource,
         target.name,
@@ -76,8 +80,8 @@ def evict(objects: Objects, target: Target, body: Mapping[str, Any]) -> dict[str
 
 
 def bind(objects: Objects, target: Target, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a pod on a node."""
-    node = (body.get("target") or {}).get("name")
+    """Put a pod on a node. Raises: Refusal (400), KubeApiError."""
+    node = (decoded(body, _BINDING).body.get("target") or {}).get("name")
     if not node:
         raise refusal(400, "a Binding names its node in target.name")
     objects.store.patch(

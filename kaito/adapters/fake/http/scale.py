@@ -1,10 +1,13 @@
 """The scale sub-resource: a workload's replicas, without the rest of it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from kaito.adapters.fake.http.statuses import refusal
+from kaito.adapters.fake.http.typed_decoding import decoded
 from kaito.adapters.kube_api import KubeObject
+
+_SCALE: Final = "io.k8s.api.autoscaling.v1.Scale"
 
 
 def scale_of(workload: KubeObject) -> dict[str, Any]:
@@ -24,11 +27,22 @@ def scale_of(workload: KubeObject) -> dict[str, Any]:
     }
 
 
-def patch_of(scale: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch of the workload that a Scale stands for. Raises: Refusal (400)."""
+def patch_of(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch of the workload that a Scale stands for.
+
+    Raises: Refusal (400: no Scale; 422: replicas below 0).
+    """
+    scale = decoded(sent, _SCALE).body
     replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
-        raise refusal(400, f"spec.replicas must be a number of 0 or more, got {replicas!r}")
+    if replicas < 0:
+        detail = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        name = (scale.get("metadata") or {}).get("name", "")
+        cause = {"reason": "FieldValueInvalid", "message": detail, "field": "spec.replicas"}
+        raise refusal(
+            422,
+            f'Scale.autoscaling "{name}" is invalid: spec.replicas: {detail}',
+            details={"name": name, "group": "autoscaling", "kind": "Scale", "causes": [cause]},
+        )
     patch: dict[str, Any] = {"spec": {"replicas": replicas}}
     version = (scale.get("metadata") or {}).get("resourceVersion")
     if version:

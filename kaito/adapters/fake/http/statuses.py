@@ -24,6 +24,7 @@ _REASONS: Final[Mapping[int, str]] = {
     406: "NotAcceptable",
     409: "Conflict",
     410: "Expired",
+    413: "RequestEntityTooLarge",
     415: "UnsupportedMediaType",
     422: "Invalid",
     429: "TooManyRequests",
@@ -76,7 +77,7 @@ def status(
         "message": message,
         "reason": _REASONS.get(code, "Unknown") if reason is None else reason,
     }
-    if details:
+    if details is not None:
         found["details"] = dict(details)
     return {**found, "code": code}
 
@@ -120,11 +121,14 @@ def status_of(error: KubeApiError, resource: Resource, name: str) -> dict[str, A
     causes = _causes(str(error), error.causes)
     if causes:
         details["causes"] = causes
+    shown: dict[str, Any] | None = details
     if isinstance(error, Gone) or (isinstance(error, InvalidObject) and error.code == 400):
-        details = {}
-    if isinstance(error, ServerUnavailable):
-        details = _retry_details(error)
-    return status(error.code, str(error), reason=reason, details=details)
+        shown = None
+    elif by_kind and not causes:  # the request itself is wrong, such as a patch: kubectl says why
+        shown = {}
+    elif isinstance(error, ServerUnavailable):
+        shown = _retry_details(error)
+    return status(error.code, str(error), reason=reason, details=shown)
 
 
 def headers_of(error: KubeApiError) -> dict[str, str]:

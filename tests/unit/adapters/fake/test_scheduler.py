@@ -184,3 +184,18 @@ def test_init_containers_count_by_the_largest_with_the_sidecars_before_it() -> N
         "containers": [cpu("1"), cpu("2")],
     }
     assert pod_requests(pod(**spec)) == {"cpu": 5000, "pods": 1000}
+
+
+def test_prefers_what_the_pod_would_rather_have(cluster: Cluster) -> None:
+    for name in ("n0", "n1", "n2"):
+        cluster.add_node(name, labels={"disk": "ssd"} if name == "n2" else {})
+    wishes = [
+        (1, {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}),
+        (5, {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}),
+    ]
+    preferred = [{"weight": weight, "preference": wish} for weight, wish in wishes]
+    key = "preferredDuringSchedulingIgnoredDuringExecution"
+    for name in ("a", "b", "c"):
+        cluster.add_pod(name, affinity={"nodeAffinity": {key: preferred}})
+    cluster.run(1)
+    assert [node_of(cluster, name) for name in ("a", "b", "c")] == ["n1", "n2", "n0"]

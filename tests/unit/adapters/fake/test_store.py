@@ -15,6 +15,7 @@ from kaito.adapters.kube_api import (
     EVENT,
     JOB,
     NAMESPACE,
+    NODE,
     POD,
     SECRET,
     SERVICE,
@@ -24,6 +25,7 @@ from kaito.adapters.kube_api import (
     AlreadyExists,
     Forbidden,
     FrozenDict,
+    Gone,
     InvalidObject,
     KubeApi,
     KubeObject,
@@ -242,6 +244,14 @@ def test_job_gets_its_selector_and_labels() -> None:
     assert wanted.items() <= labels.items()
     assert labels["job-name"] == "one"
     assert labels["controller-uid"] == job["metadata"]["uid"]
+    assert job["metadata"]["labels"] == labels  # it has none of its own
+    meta = {"labels": {"mine": "1"}}
+    assert store.create(JOB, body("two", meta=meta, spec={"template": template}))["metadata"][
+        "labels"
+    ] == {"mine": "1"}
+    unlabelled = {"metadata": {"labels": None}}
+    again = store.patch(JOB, "two", "default", unlabelled)
+    assert again["metadata"]["labels"]["job-name"] == "two"
 
 
 def test_pod_defaults_and_quality_of_service() -> None:
@@ -329,6 +339,82 @@ def test_a_body_that_is_passed_in_is_not_changed() -> None:
 def test_counts_of_zero_are_left_out_of_a_status() -> None:
     store = new_store()
     store.create(STATEFUL_SET, body("one", spec=stateful_set()))
-    status = {"status": {"replicas": 0, "readyReplicas": 0, "updatedReplicas": 1}}
+    status = {"status": {"replicas": 1, "readyReplicas": 0, "updatedReplicas": 1}}
     patched = store.patch(STATEFUL_SET, "one", "default", status, subresource="status")
-    assert patched["status"] == {"replicas": 0, "availableReplicas": 0, "updatedReplicas": 1}
+    assert patched["status"] == {"replicas": 1, "availableReplicas": 0, "updatedReplicas": 1}
+
+
+def test_compaction_forgets_every_version_but_the_newest() -> None:
+    store = new_store()
+    first = store.create(CONFIG_MAP, body("a"))["metadata"]["resourceVersion"]
+    store.create(CONFIG_MAP, body("b"))
+    page = store.list(CONFIG_MAP, limit=1)
+    slow, quick = (store.watch(CONFIG_MAP, resource_version=first) for _ in range(2))
+    assert len(quick.poll()) == 1
+    other = store.create(SECRET, body("a"))["metadata"]["resourceVersion"]
+    store.compact()
+    with pytest.raises(Gone):
+        store.list(CONFIG_MAP, continue_token=page.continue_token)
+    for watch in (slow, store.watch(CONFIG_MAP, resource_version=first)):
+        with pytest.raises(Gone):
+            watch.poll()
+    fresh = store.watch(CONFIG_MAP, resource_version=other)
+    store.create(CONFIG_MAP, body("c"))
+    for watch in (quick, fresh):
+        assert [name_of(event.object) for event in watch.poll()] == ["c"]
+    page = store.list(CONFIG_MAP, limit=1)
+    assert page.continue_token
+    assert store.list(CONFIG_MAP, continue_token=page.continue_token).items
+
+
+def test_generation_is_the_writers_where_the_server_counts_none() -> None:
+    store = new_store()
+    store.create(CONFIG_MAP, body("one", meta={"generation": 7}, data={"a": "1"}))
+    changed = store.patch(CONFIG_MAP, "one", "default", {"data": {"a": "2"}})
+    assert changed["metadata"]["generation"] == 7
+
+
+def test_a_version_on_create_comes_last() -> None:
+    """As in the API server, which notices when it is about to store."""
+    store = new_store()
+    with pytest.raises(InvalidObject) as caught:
+        store.create(CONFIG_MAP, body("Upper", meta={"resourceVersion": "1"}))
+    assert caught.value.causes == ("metadata.name",)
+
+
+def test_what_a_status_always_shows() -> None:
+    store = new_store()
+    ready = {"type": "Ready", "status": "True"}
+    node = store.create(NODE, {"metadata": {"name": "one"}, "status": {"conditions": [ready]}})
+    assert node["status"]["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 0}}
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == ""
+    assert node["status"]["conditions"] == [
+        {**ready, "lastHeartbeatTime": None, "lastTransitionTime": None}
+    ]
+    store.create(POD, body("one", spec={"containers": [CONTAINER]}))
+    status = {"status": {"conditions": [ready]}}
+    pod = store.patch(POD, "one", "default", status, subresource="status")
+    assert pod["status"]["conditions"] == [
+        {**ready, "lastProbeTime": None, "lastTransitionTime": None}
+    ]
+
+
+def test_session_affinity_has_a_time_limit() -> None:
+    store = new_store()
+    spec = {"ports": [{"port": 80}], "sessionAffinity": "ClientIP"}
+    service = store.create(SERVICE, body("one", spec=spec))
+    limit = {"clientIP": {"timeoutSeconds": 10800}}
+    assert service["spec"]["sessionAffinityConfig"] == limit
+    patched = store.patch(SERVICE, "one", "default", {"spec": {"sessionAffinity": "None"}})
+    assert "sessionAffinityConfig" not in patched["spec"]
+
+
+def test_a_status_leaves_the_owners_of_a_pod() -> None:
+    store = new_store()
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "b"}
+    spec = {"containers": [CONTAINER]}
+    store.create(POD, body("one", meta={"ownerReferences": [owner]}, spec=spec))
+    patch = {"metadata": {"ownerReferences": None}, "status": {"phase": "Running"}}
+    pod = store.patch(POD, "one", "default", patch, subresource="status")
+    assert pod["metadata"]["ownerReferences"] == [owner]
+    assert pod["status"]["phase"] == "Running"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kaito.adapters.fake.store import ObjectStore
-from kaito.adapters.k8s.admission import WorkspaceAdmission
+from kaito.adapters.k8s.admission import Verdict, WorkspaceAdmission
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     WORKSPACE,
@@ -15,6 +15,7 @@ from kaito.adapters.kube_api import (
     Resource,
     thaw,
 )
+from kaito.domain.provisioner import Provisioner
 from tests.unit.domain.builders import CATALOGUE, V100, manifest
 
 BAD: dict[str, Any] = {
@@ -142,3 +143,20 @@ def test_deletions_and_other_kinds_are_not_its_business(guarded: ObjectStore) ->
     create(guarded, metadata={"namespace": "default"})
     guarded.delete(WORKSPACE, "phi", "default")
     assert guarded.list(WORKSPACE).items == ()
+
+
+def test_where_users_bring_their_nodes_no_instance_type_is_needed() -> None:
+    nodeless = manifest(instance_type="", metadata={"namespace": "default"})
+    judge = WorkspaceAdmission(CATALOGUE, Provisioner.BYO).judge
+    assert judge(nodeless, None) == Verdict()
+    (problem,) = WorkspaceAdmission(CATALOGUE).judge(nodeless, None).problems
+    assert problem.field == "resource.instanceType"
+    expressions = [{"key": "pool", "operator": "In"}]
+    wrong = manifest(resource={"labelSelector": {"matchExpressions": expressions}})
+    assert [one.field for one in judge(wrong, None).problems] == [
+        "resource.labelSelector.matchExpressions[0].values"
+    ]
+    (warning,) = judge(manifest(instance_type=V100), None).warnings
+    assert "compute capability 7.0" in warning, "what is known of a type is told"
+    (changed,) = judge(manifest(instance_type=V100), nodeless).problems
+    assert changed.field == "resource.instanceType"

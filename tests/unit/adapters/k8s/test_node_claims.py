@@ -6,6 +6,7 @@ import pytest
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.k8s.node_claims import (
     attempt_annotations,
+    attempt_labels,
     status_of,
     to_adoptable,
     to_machine,
@@ -138,16 +139,21 @@ def test_its_status_there_and_back(store: ObjectStore) -> None:
         Attempt(),
         Attempt(number=2, instance_type=A10, started_at_s=NOW_S, not_before_s=NOW_S + 30),
         Attempt(number=1, not_before_s=NOW_S),
+        Attempt(instance_type=A10, started_at_s=NOW_S, zone="eastus-2"),
     ],
 )
 def test_an_attempt_there_and_back(store: ObjectStore, attempt: Attempt) -> None:
     store.create(NODE_CLAIM, to_node_claim(SPEC))
-    before = Attempt(number=9, instance_type="Other", started_at_s=1.0, not_before_s=2.0)
+    before = Attempt(
+        number=9, instance_type="Other", started_at_s=1.0, not_before_s=2.0, zone="eastus-1"
+    )
     for written in (before, attempt):
-        patch = {"metadata": {"annotations": attempt_annotations(written)}}
+        changed = {"annotations": attempt_annotations(written), "labels": attempt_labels(written)}
+        patch = {"metadata": changed}
         machine = to_machine(store.patch(NODE_CLAIM, SPEC.name, None, patch))
         assert machine is not None
         assert machine.attempt == written
+        assert machine.spec == SPEC, "where it is says nothing of what was asked for"
 
 
 @pytest.mark.parametrize("missing", [labels.WORKSPACE_UID, labels.SLOT])
@@ -183,6 +189,16 @@ def test_a_node() -> None:
     }
     view = NodeView(name="node", provider_id="azure://x", ready=True, gpus=2, labels={"a": "b"})
     assert to_node_view(stored) == view
+    stored["spec"] |= {
+        "unschedulable": True,
+        "taints": [
+            {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
+            {"key": "team", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"},
+        ],
+    }
+    closed = to_node_view(stored)
+    assert closed.cordoned
+    assert [str(taint) for taint in closed.taints] == ["sku=gpu:NoSchedule", "team:NoExecute"]
     fresh = {"metadata": {"name": "node", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
     assert to_node_view(fresh) == NodeView(
         name="node", provider_id="", ready=False, gpus=0, deleting=True

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import httpx
@@ -14,12 +15,18 @@ from kaito.adapters.fake.http.kinds import FOR_CLIENTS
 from kaito.adapters.fake.http.pod_logs import Span
 from kaito.adapters.fake.store import SERVED, ObjectStore
 from kaito.adapters.k8s.crds import node_claim_crd, workspace_crd
+from kaito.adapters.kube_api import KubeObject
 
 START_S = 1_800_000_000.0
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+
+@cache
+def _crds() -> tuple[KubeObject, ...]:
+    return workspace_crd(), node_claim_crd()
 
 
 class Client:
@@ -29,6 +36,7 @@ class Client:
         numbers = itertools.count(1)
         self.now_s = START_S
         self.spans: list[Span] = []
+        self.raises = True  # what goes wrong in the front itself
         self.store = ObjectStore(
             now_s=lambda: self.now_s,
             new_uid=lambda: f"uid-{next(numbers)}",
@@ -37,7 +45,7 @@ class Client:
         self._app = kubernetes_app(
             self.store,
             now_s=lambda: self.now_s,
-            crds=(workspace_crd(), node_claim_crd()),
+            crds=_crds(),
             token=token,
             timeline=lambda _namespace, _name: self.spans,
         )
@@ -53,7 +61,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app)
+            transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=self.raises)
             async with httpx.AsyncClient(transport=transport, base_url="http://twin") as client:
                 return await client.request(
                     method,

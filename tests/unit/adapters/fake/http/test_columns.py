@@ -143,3 +143,14 @@ def test_restarts_of_a_pod() -> None:
 def test_rows(plural: str, obj: Any, wanted: list[Any]) -> None:
     columns = [one for one in BUILT_IN_COLUMNS[plural] if one.name != "Age"]
     assert [one.value(obj, NOW_S) for one in columns] == wanted
+
+
+def test_endpoint_slices() -> None:
+    def cells(**content: Any) -> list[Any]:
+        obj = {"metadata": {"name": "one", "creationTimestamp": "2026-01-01T00:00:00Z"}, **content}
+        return [column.value(obj, NOW_S) for column in BUILT_IN_COLUMNS["endpointslices"]]
+
+    four = [{"addresses": [f"10.0.0.{number}"]} for number in range(1, 5)]
+    shown = cells(addressType="IPv4", ports=[{"port": 80}], endpoints=four)
+    assert shown == ["one", "IPv4", "80", "10.0.0.1,10.0.0.2,10.0.0.3 + 1 more...", "0s"]
+    assert cells(addressType="IPv4")[2:4] == ["<unset>", "<unset>"]

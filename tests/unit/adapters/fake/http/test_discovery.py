@@ -1,5 +1,7 @@
 """What clients learn before they ask for objects."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -107,3 +109,26 @@ def test_openapi_describes_what_the_definition_does(client: Client) -> None:
     assert "fieldValidation" in {each["name"] for each in patched[0]["parameters"]}
     for path in paths.values():
         assert client.json("GET", path["serverRelativeURL"])["openapi"] == "3.0.0"
+
+
+def test_openapi_describes_built_in_kinds_as_kubernetes_does(client: Client) -> None:
+    schemas = client.json("GET", "/openapi/v3/api/v1")["components"]["schemas"]
+    pod = schemas["io.k8s.api.core.v1.Pod"]
+    assert pod["x-kubernetes-group-version-kind"] == [{"group": "", "kind": "Pod", "version": "v1"}]
+    assert schemas["io.k8s.api.core.v1.Container"]["properties"]["image"]["description"]
+    text = json.dumps(schemas)
+    named = set(re.findall(r"#/components/schemas/([^\"]+)", text))
+    assert named <= set(schemas), "kubectl explain follows every reference"
+    assert "$name" not in text
+    reviews = client.json("GET", "/openapi/v3/apis/authorization.k8s.io/v1")["components"]
+    assert "io.k8s.api.authorization.v1.SelfSubjectAccessReview" in reviews["schemas"]
+
+
+def test_openapi_says_what_the_twin_does_not_describe(client: Client) -> None:
+    document = client.json("GET", "/openapi/v3/apis/apiextensions.k8s.io/v1")
+    (schema,) = (
+        one
+        for name, one in document["components"]["schemas"].items()
+        if name.endswith("CustomResourceDefinition")
+    )
+    assert "the twin describes no fields of it" in schema["description"]

@@ -1,30 +1,15 @@
 """The socket, its certificates and the kubeconfig."""
 
-import ssl
 from pathlib import Path
 
 import pytest
 import yaml
-from cryptography import x509
 
 from kaito.adapters.fake.http import kubeconfig
-from kaito.adapters.fake.http.certificates import make_certificates
 from kaito.adapters.fake.http.server import Server
 from kaito.domain.errors import InvalidInput
 
 NOW_S = 1_800_000_000.0
-
-
-def test_certificates_are_chained_and_name_the_server() -> None:
-    made = make_certificates(("127.0.0.1", "localhost"), NOW_S)
-    authority, server = (
-        x509.load_pem_x509_certificate(one) for one in (made.authority, made.server)
-    )
-    server.verify_directly_issued_by(authority)
-    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == ["localhost"]
-    assert server.not_valid_before_utc.timestamp() < NOW_S < server.not_valid_after_utc.timestamp()
-    ssl.create_default_context(cadata=made.authority.decode())
 
 
 def test_kubeconfig_is_private_and_leaves_with_the_run(tmp_path: Path) -> None:

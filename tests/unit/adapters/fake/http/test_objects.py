@@ -332,3 +332,71 @@ def test_bookmark_promises_no_more_than_was_told(client: Client) -> None:
 
 def _in_default(name: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": "default"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b"", "has no body"),
+        (b'{"a": NaN}', "NaN is no number of JSON"),
+        (b"[" * 100_000, "exceeded max depth"),
+        (b'{"a":' * 80 + b"1" + b"}" * 80, "exceeded max depth"),
+        (b"a: {b", "is not valid YAML"),
+        (b"a: 1\n---\nb: 2", "more than one document"),
+        (b"[1]", "must be an object"),
+        (b"\xff", "can't decode byte"),
+    ],
+)
+def test_bodies_that_cannot_be_read(client: Client, body: bytes, wanted: str) -> None:
+    assert wanted in client.refused(400, "POST", CONFIG_MAPS, body)["message"]
+
+
+def test_what_is_no_character_is_replaced(client: Client) -> None:
+    body = json.dumps(config_map("one", data={"a": "\ud800b", "c": "\U0001f600"})).encode()
+    assert client.json("POST", CONFIG_MAPS, body)["data"] == {"a": "\ufffdb", "c": "\U0001f600"}
+
+
+def test_a_body_may_be_too_large(client: Client) -> None:
+    body = config_map("one", data={"a": "x" * (3 << 20)})
+    found = client.refused(413, "POST", CONFIG_MAPS, body)
+    assert found["reason"] == "RequestEntityTooLarge"
+
+
+def test_a_defect_is_told_as_a_status(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: Any, **_more: Any) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(client.store, "list", broken)
+    client.raises = False
+    found = client.refused(500, "GET", CONFIG_MAPS)
+    assert found["reason"] == "InternalError"
+    assert found["message"] == "Internal error occurred: KeyError: 'a defect'"
+
+
+def test_a_status_is_written_without_the_rest(client: Client) -> None:
+    """As an operator does that knows only the status it wants."""
+    created = client.json("POST", WORKSPACES, workspace())
+    meta = {key: created["metadata"][key] for key in ("name", "resourceVersion")}
+    body = {"metadata": meta, "status": {"targetNodeCount": 1}}
+    stored = client.json("PUT", f"{WORKSPACES}/one/status", body)
+    assert stored["status"] == {"targetNodeCount": 1}
+    assert stored["resource"] == created["resource"]
+    wrong = {"metadata": {"name": "one"}, "status": {"targetNodeCount": "one"}}
+    wrong["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+    found = client.refused(422, "PUT", f"{WORKSPACES}/one/status", wrong)
+    assert found["details"]["causes"][0]["field"] == "status.targetNodeCount"
+
+
+def test_a_patch_that_does_not_apply_says_why(client: Client) -> None:
+    """kubectl prints the message only where neither kind nor name is given."""
+    client.json("POST", CONFIG_MAPS, config_map("one", data={"a": "b"}))
+    patch = [{"op": "test", "path": "/data/a", "value": "c"}]
+    path, content_type = f"{CONFIG_MAPS}/one", "application/json-patch+json"
+    found = client.refused(422, "PATCH", path, patch, content_type=content_type)
+    assert found["details"] == {}
+    assert "test of /data/a failed" in found["message"]
+
+
+def test_what_is_not_served_has_details_for_clients_that_look_into_them(client: Client) -> None:
+    client.json("POST", PODS, pod())
+    assert client.refused(404, "PATCH", f"{PODS}/one/ephemeralcontainers", {})["details"] == {}

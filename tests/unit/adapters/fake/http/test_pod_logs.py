@@ -58,3 +58,47 @@ def test_which_container(client: Client) -> None:
     )
     assert "previous terminated" in client.refused(400, "GET", f"{LOG}?previous=true")["message"]
     client.refused(404, "GET", f"{PODS}/nope/log")
+
+
+def test_each_container_tells_its_own_part(client: Client) -> None:
+    body = pod(node="n")
+    sidecar = {"name": "pusher", "image": "i"}
+    body["spec"]["containers"].append(sidecar)
+    body["spec"]["initContainers"] = [
+        {"name": "data-downloader", "image": "i"},
+        {"name": "puller-one", "image": "i"},
+    ]
+    client.json("POST", PODS, body)
+    one = {"image": "i", "imageID": "i", "restartCount": 0, "ready": False}
+    ended = {"exitCode": 0, "reason": "Completed", "finishedAt": "2027-01-15T08:00:04Z"}
+    names = ("main", "pusher", "data-downloader", "puller-one")
+    statuses = [{**one, "name": name, "state": {"terminated": ended}} for name in names]
+    patch = {"status": {"containerStatuses": statuses[:2], "initContainerStatuses": statuses[2:]}}
+    client.json("PATCH", f"{PODS}/one/status", patch, content_type="application/merge-patch+json")
+    client.spans = [
+        Span("data download", START_S, START_S + 1, "downloader"),
+        Span("adapter pull", START_S, START_S + 1, "one"),
+        Span("weights download", START_S + 1, START_S + 2, ""),
+        Span("training", START_S + 2, START_S + 4.5, ""),
+        Span("results push", START_S + 4, START_S + 5, ""),
+    ]
+    told = {
+        name: [
+            line.removeprefix("INFO ")
+            for line in client.call("GET", f"{LOG}?container={name}").text.splitlines()
+        ]
+        for name in names
+    }
+    assert told["main"] == [
+        "weights download begins",
+        "weights download is done after 1.0 s",
+        "training begins",
+        "training is done after 2.5 s",
+        "exit code 0 Completed",
+    ]
+    assert [lines[0] for lines in told.values()][1:] == [
+        "results push begins",
+        "data download begins: downloader",
+        "adapter pull begins: one",
+    ]
+    assert {len(told[name]) for name in names[1:]} == {3}

@@ -12,6 +12,23 @@ CONFIG_MAP = bytes.fromhex(
     "121d 0a130a03666f6f12001a0022002a00320038004200 12060a0161120162 1a00 2200"
 )
 
+# `kubectl create service clusterip x --tcp=80:http`
+SERVICE = bytes.fromhex(
+    "6b387300 0a0d 0a027631 120753657276696365 1266 0a1b 0a01 78 1200 1a00 2200 2a00 3200 3800 4200"
+    "5a08 0a03617070 120178 1243 0a1e 0a0738302d68747470 1203544350 1850 220a 0801 1000"
+    "1a0468747470 2800 1208 0a03617070 120178 1a00 2209436c75737465724950 3a00 4200 5200 5a00"
+    "6000 6800"
+    "1a02 0a00 1a00 2200"
+)
+# `kubectl create job one --image=busybox -- echo hi`
+JOB = bytes.fromhex(
+    "6b387300 0a0f 0a0862617463682f7631 12034a6f62 128601 0a13 0a036f6e65 1200 1a00 2200 2a00 3200"
+    "3800 4200 1265 3263 0a10 0a00 1200 1a00 2200 2a00 3200 3800 4200 124f 122c 0a036f6e65"
+    "120762757379626f78 1a046563686f 1a026869 2a00 4200 6a00 7200 800100 880100 900100 a20100"
+    "1a054e65766572 3200 4200 4a00 5200 5800 6000 6800 820100 8a0100 9a0100 c20100"
+    "1a08 2000 2800 3000 3a00 1a00 2200"
+)
+
 
 def test_what_kubectl_sends() -> None:
     assert decoded(CONFIG_MAP) == {
@@ -20,6 +37,20 @@ def test_what_kubectl_sends() -> None:
         "metadata": {"name": "foo"},
         "data": {"a": "b"},
     }
+
+
+def test_a_service_and_a_job() -> None:
+    port = {"name": "80-http", "protocol": "TCP", "port": 80, "targetPort": "http", "nodePort": 0}
+    assert decoded(SERVICE) == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "x", "labels": {"app": "x"}},
+        "spec": {"ports": [port], "selector": {"app": "x"}, "type": "ClusterIP"},
+    }
+    container = {"name": "one", "image": "busybox", "command": ["echo", "hi"]}
+    job = decoded(JOB)
+    assert job["metadata"] == {"name": "one"}
+    assert job["spec"]["template"]["spec"] == {"containers": [container], "restartPolicy": "Never"}
 
 
 def test_it_is_stored(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Server-side apply of custom resources: who owns which field."""
+"""Server-side apply: who owns which field."""
 
 from typing import Any
 
@@ -145,8 +145,44 @@ def test_dry_run_gives_no_ownership(client: Client) -> None:
 def test_what_cannot_be_applied(client: Client) -> None:
     found = client.refused(422, "PATCH", ONE, workspace(), content_type=APPLY)
     assert "fieldManager: Required value" in found["message"]
-    path = f"{CONFIG_MAPS}/one?fieldManager=a"
-    client.refused(415, "PATCH", path, config_map("one"), content_type=APPLY)
+    definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/workspaces.kaito.sh"
+    client.refused(403, "PATCH", f"{definition}?fieldManager=a", {}, content_type=APPLY)
     client.refused(
         400, "PATCH", f"{WORKSPACES}/two?fieldManager=a", workspace(), content_type=APPLY
     )
+
+
+def test_built_in_kinds_are_applied_too(client: Client) -> None:
+    path = f"{CONFIG_MAPS}/one?fieldManager=a"
+    body = config_map("one", data={"a": "1", "b": "2"})
+    (entry,) = client.json("PATCH", path, body, content_type=APPLY)["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:data": {"f:a": {}, "f:b": {}}}
+    left = client.json("PATCH", path, config_map("one", data={"a": "1"}), content_type=APPLY)
+    assert left["data"] == {"a": "1"}
+    other = path.replace("=a", "=b")
+    theirs = config_map("one", data={"a": "2"})
+    found = client.refused(409, "PATCH", other, theirs, content_type=APPLY)
+    assert found["message"].endswith('conflict with "a": .data.a')
+
+
+def test_items_of_lists_are_told_apart_by_their_keys(client: Client) -> None:
+    """A port's protocol is one of its keys, and mostly left to the server."""
+    path = "/api/v1/namespaces/default/services/one?fieldManager="
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "one"},
+        "spec": {"ports": [{"name": "a", "port": 80, "targetPort": 5000}]},
+    }
+    client.json("PATCH", f"{path}a", body, content_type=APPLY)
+    assert client.call("PATCH", f"{path}a", body, content_type=APPLY).status_code == 200
+    port = {"port": 80, "targetPort": 5001}
+    theirs = {**body, "spec": {"ports": [port]}}
+    found = client.refused(409, "PATCH", f"{path}b", theirs, content_type=APPLY)
+    assert found["message"] == (
+        'Apply failed with 1 conflict: conflict with "a":'
+        ' .spec.ports[port=80,protocol="TCP"].targetPort'
+    )
+    stored = client.json("PATCH", f"{path}b&force=true", theirs, content_type=APPLY)
+    assert [one["targetPort"] for one in stored["spec"]["ports"]] == [5001]
+    assert stored["spec"]["ports"][0]["name"] == "a", "nobody else has a say in it"

@@ -1,0 +1,11 @@
+"""Who brings the Nodes that Workspaces run on."""
+
+from enum import StrEnum
+
+
+class Provisioner(StrEnum):
+    """`KARPENTER`: kaito orders machines as NodeClaims, on which somebody else acts.
+    `BYO`, bring your own: kaito uses the Nodes that are there and orders none."""
+
+    KARPENTER = "karpenter"
+    BYO = "byo"
