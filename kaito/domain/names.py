@@ -6,6 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+# Containers that help a pod's main one, which is named after its Workspace.
+DATA_DOWNLOADER: Final = "data-downloader"
+DATA_PULLER: Final = "data-puller"
+RESULTS_PUSHER: Final = "pusher"
+
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN_LIMIT: Final = 253
 # distribution/reference grammar: [host[:port]/]path components in lower case, tag, digest.
@@ -64,6 +69,11 @@ def machine_name(owner_uid: str, slot: int, attempt: int) -> str:
     assert slot >= 0, slot
     assert attempt >= 0, attempt
     return "ws" + digest(f"{owner_uid}/{slot}/{attempt}")[:9]
+
+
+def adapter_puller(adapter: str) -> str:
+    """The container that fetches an adapter's image."""
+    return f"puller-{adapter}"
 
 
 def digest(text: str) -> str:

@@ -127,10 +127,23 @@ def _metadata(workspace: Workspace) -> Iterator[Problem]:
             message=f"{workspace.name!r} cannot name a StatefulSet and a Service",
             remedy=f"Use at most {MAX_SERVED_NAME_CHARS} characters, the first of them a letter",
         )
+    elif workspace.name in _helper_containers(workspace):
+        yield Problem(
+            field="metadata.name",
+            message=f"{workspace.name!r} is the name of another container of its pods",
+            remedy="Choose another name",
+        )
     try:
         requested_engine(workspace)
     except InvalidInput as error:
         yield from error.problems
+
+
+def _helper_containers(workspace: Workspace) -> frozenset[str]:
+    if workspace.tuning is not None:
+        return frozenset({names.DATA_DOWNLOADER, names.DATA_PULLER, names.RESULTS_PUSHER})
+    adapters = workspace.inference.adapters if workspace.inference else ()
+    return frozenset(names.adapter_puller(adapter.source.name) for adapter in adapters)
 
 
 def _can_be_served(name: str) -> bool:

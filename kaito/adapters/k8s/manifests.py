@@ -18,7 +18,7 @@ from kaito.adapters.k8s import pod_scripts, tuning_pod
 from kaito.adapters.k8s.node_affinity import node_affinity
 from kaito.adapters.k8s.plain import plain
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
-from kaito.domain import labels
+from kaito.domain import labels, names
 from kaito.domain.names import digest
 from kaito.domain.workload import AdapterMount, Workload, WorkloadKind
 from kaito.domain.workload_plan import (
@@ -292,5 +292,5 @@ def _puller(adapter: AdapterMount) -> dict[str, Any]:
     mounts = [{"name": "adapter-volume", "mountPath": ADAPTERS_DIR}]
     mounts += pod_scripts.pull_secret_mounts(adapter.pull_secrets)
     target = f"{ADAPTERS_DIR}/{adapter.name}"
-    puller = pod_scripts.puller(f"puller-{adapter.name}", adapter.image, target)
+    puller = pod_scripts.puller(names.adapter_puller(adapter.name), adapter.image, target)
     return puller | {"volumeMounts": mounts}

@@ -4,7 +4,7 @@ from typing import Any
 
 from kaito.adapters.k8s import pod_scripts
 from kaito.adapters.k8s.plain import plain
-from kaito.domain import labels
+from kaito.domain import labels, names
 from kaito.domain.workload import TuningData, Workload
 from kaito.domain.workload_plan import CONFIG_DIR, DATA_DIR, WEIGHTS_DIR
 
@@ -68,17 +68,19 @@ def _trainer(workload: Workload, mounts: list[dict[str, Any]]) -> dict[str, Any]
 def _loaders(data: TuningData) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [{"name": "data-volume", "mountPath": DATA_DIR}]
     if data.urls:
-        loader = pod_scripts.downloader("data-downloader", data.urls, DATA_DIR)
+        loader = pod_scripts.downloader(names.DATA_DOWNLOADER, data.urls, DATA_DIR)
         return [loader | {"volumeMounts": mounts}]
     if data.input_image:
         mounts += pod_scripts.pull_secret_mounts(data.input_pull_secrets)
-        loader = pod_scripts.puller("data-puller", data.input_image, DATA_DIR)
+        loader = pod_scripts.puller(names.DATA_PULLER, data.input_image, DATA_DIR)
         return [loader | {"volumeMounts": mounts}]
     return []
 
 
 def _pusher(workload: Workload, data: TuningData) -> dict[str, Any]:
-    container = pod_scripts.pusher("pusher", data.output_image, data.results_dir, workload.model)
+    container = pod_scripts.pusher(
+        names.RESULTS_PUSHER, data.output_image, data.results_dir, workload.model
+    )
     return container | {
         "volumeMounts": [
             {"name": "results-volume", "mountPath": data.results_dir},

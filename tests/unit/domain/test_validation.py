@@ -367,6 +367,15 @@ def test_a_name_must_leave_room_for_what_is_named_after_it(name: str) -> None:
     assert problem.remedy == "Use at most 52 characters, the first of them a letter"
 
 
+def test_a_pod_has_no_two_containers_of_one_name() -> None:
+    own = "is the name of another container of its pods"
+    for name in ("pusher", "data-downloader", "data-puller"):
+        assert own in the_problem(name=name, **tuning()).message
+        assert broken(name=name) == []
+    assert own in the_problem(name="puller-style", **adapters(adapter("style"))).message
+    assert broken(name="puller-style", **adapters(adapter("tone"))) == []
+
+
 @pytest.mark.parametrize("name", ["1-phi", "a" * 63])
 def test_a_job_may_have_any_label_for_a_name(name: str) -> None:
     assert broken(name=name, tuning=TUNING) == []
