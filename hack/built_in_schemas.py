@@ -9,6 +9,7 @@ the twin serves and all that they refer to, in the form in which `/openapi/v3` h
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,6 +44,7 @@ _DEFAULTS: Final = {
 }
 _KEPT: Final = ("description", "format", "required")
 _REFERENCE: Final = "#/components/schemas/"
+_NOTE_TO_SELF: Final = re.compile(r"\s*\((?:TO)DO:[^)]*\)")  # of its authors, in a description
 
 
 def main(version: str, folder: Path) -> None:
@@ -71,6 +73,8 @@ def _converted(schema: Mapping[str, Any], name: str) -> dict[str, Any]:
     """JSON schema, in which everything may be null, as OpenAPI, in which that goes unsaid."""
     made = {key: schema[key] for key in _KEPT if key in schema}
     made |= {key: value for key, value in schema.items() if key.startswith("x-kubernetes-")}
+    if "description" in made:
+        made["description"] = _NOTE_TO_SELF.sub("", made["description"])
     if "$ref" in schema:
         reference = _REFERENCE + schema["$ref"].rpartition("/")[2]
         # A reference stands alone; what is said of this use of it goes around it.

@@ -269,7 +269,7 @@ def _act_workspace_step(
 ) -> WorkspaceView:
     match step:
         case Note():
-            with suppress(Rejected):  # events are best effort; the status says it too
+            with suppress(PortError):  # events are best effort; the status says it too
                 store.note(view, step)
         case AddFinalizer():
             return store.add_finalizer(view)
@@ -325,7 +325,7 @@ def act_machine(
 def _act_machine_step(ports: Ports, machine: Machine, step: MachineStep) -> Machine:
     match step:
         case Note():
-            with suppress(Rejected):
+            with suppress(PortError):
                 ports.machines.note_machine(machine, step)
         case WriteMachine():
             return ports.machines.write_machine(machine, step)

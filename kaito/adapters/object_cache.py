@@ -1,5 +1,6 @@
 """A component's view of one kind of object: list, watch, and indexes over both."""
 
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Generic, TypeAlias, TypeVar
@@ -32,8 +33,9 @@ class ObjectCache:
     """Every object of one resource as of the last `refresh` or `put`, which alone change it.
 
     Lags the API by what has not been polled. No object goes back to an older version: one's own
-    write may be known before the events that precede it, and a list may come from a replica that
-    lags. (A resourceVersion is a number that grows, KEP-5504.) A watch that is Gone is made good by
+    write may be known before the events that precede it. (A resourceVersion is a number that grows,
+    KEP-5504; only a list that is older than the last one, from a backup, takes everything back.) A
+    watch that is Gone is made good by
     a list: the differences are handled as if they had been watched. `wake` is called when a refresh
     is due. `guard` is held while objects change and handlers run, and not during calls to the API:
     a lock, if other threads read. `namespace`: only the objects in it.
@@ -54,6 +56,7 @@ class ObjectCache:
         self._guard = guard or nullcontext()
         self._objects: dict[Key, KubeObject] = {}
         self._deleted_at: dict[Key, int] = {}  # the version of each of the latest deletions
+        self._listed_at = -1  # the version of the last list
         self._handlers: list[Handler] = []
         self._subscription: Subscription | None = None
 
@@ -88,8 +91,11 @@ class ObjectCache:
 
     def put(self, obj: KubeObject) -> None:
         """Take over what one's own write returned, without waiting for its event."""
+        key = key_of(obj)
         with self._guard:
-            self._apply(key_of(obj), obj, {})
+            # What a later list does not have is gone again.
+            if key in self._objects or _version(obj) > self._listed_at:
+                self._apply(key, obj, {})
 
     def get(self, key: Key) -> KubeObject | None:
         return self._objects.get(key)
@@ -104,9 +110,16 @@ class ObjectCache:
     def _relist(self, changed: dict[Key, None]) -> None:
         page = self._api.list(self._resource, self._namespace)
         listed = {key_of(obj): obj for obj in page.items}
+        version = _number(page.resource_version)
         with self._guard:
+            if version < self._listed_at:
+                self._deleted_at.clear()
+                for key in list(self._objects):
+                    self._remove(key, sys.maxsize, changed)
+                self._deleted_at.clear()
+            self._listed_at = version
             for key in [key for key in self._objects if key not in listed]:
-                self._remove(key, _number(page.resource_version), changed)
+                self._remove(key, version, changed)
             for key, obj in listed.items():
                 self._apply(key, obj, changed)
         self._subscription = self._api.watch(

@@ -1,10 +1,13 @@
 """The operator's composition root: the real cluster behind the ports."""
 
 from pathlib import Path
+from typing import Final
 
 from kaito.adapters.files import load_catalogue
-from kaito.adapters.k8s.client import KubernetesClientApi
+from kaito.adapters.k8s.client import ClientSettings, KubernetesClientApi
 from kaito.adapters.k8s.client_configuration import kopf_login, load_configuration
+from kaito.adapters.k8s.client_http import Timeouts
+from kaito.adapters.k8s.client_retry import RetryPolicy
 from kaito.adapters.k8s.controller import Controller
 from kaito.adapters.k8s.informer import INFORMED, InformerCache
 from kaito.adapters.k8s.karpenter import NodeClaimsOnly
@@ -14,6 +17,11 @@ from kaito.adapters.kube_api import NODE_CLAIM
 from kaito.bootstrap import kubernetes_ports
 from kaito.domain.provisioner import Provisioner
 from kaito.system_clock import SystemClock
+
+# Well within the ten seconds in which a leader renews its Lease or gives up.
+_FOR_LEASES: Final = ClientSettings(
+    timeouts=Timeouts(connect_s=2.0, read_s=3.0), retry=RetryPolicy(attempts=1)
+)
 
 __all__ = ["OperatorSettings", "run_operator"]
 
@@ -42,7 +50,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     )
     process = OperatorProcess(
         settings,
-        api=api,
+        lease_api=KubernetesClientApi(configuration, _FOR_LEASES),
         clock=clock,
         make_controller=lambda wake: Controller(cache, ports, wake, runs_machines=False),
         login=lambda: kopf_login(configuration),

@@ -221,7 +221,7 @@ def _inference(inference: InferenceSpec, catalogue: Catalogue) -> Iterator[Probl
     if len(inference.adapters) > MAX_ADAPTERS:
         yield Problem(
             field="inference.adapters",
-            message=f"has {len(inference.adapters)} adapters, at most {MAX_ADAPTERS} are possible",
+            message=f"at most {MAX_ADAPTERS} adapters are possible, got {len(inference.adapters)}",
         )
     yield from _object_name("inference.config", inference.config)
     yield from _adapters(inference.adapters)

@@ -86,8 +86,9 @@ class DeleteContract:
         with pytest.raises(InvalidObject, match="field is immutable"):
             world.api.patch(CONFIG_MAP, "one", world.namespace, late)
         world.api.delete(CONFIG_MAP, "one", world.namespace)
-        marked = world.get(CONFIG_MAP, "one")
-        assert world.api.patch(CONFIG_MAP, "one", world.namespace, late) == marked
+        marked = metadata_of(world.get(CONFIG_MAP, "one"))
+        patched = metadata_of(world.api.patch(CONFIG_MAP, "one", world.namespace, late))
+        assert patched["deletionTimestamp"] == marked["deletionTimestamp"]
         world.api.patch(CONFIG_MAP, "one", world.namespace, {"metadata": {"finalizers": None}})
 
     def test_pod_that_waits_for_finalizers_takes_another_propagation(self, world: World) -> None:

@@ -335,14 +335,6 @@ class PatchContract:
         with pytest.raises(InvalidObject, match=r"metadata\.resourceVersion"):
             world.api.patch(WORKSPACE, "one", world.namespace, patch)
 
-    def test_patch_whose_result_is_no_such_object(self, world: World) -> None:
-        one = world.config_map("one")
-        for patch in ({"data": "text"}, {"kind": "Else"}):
-            with pytest.raises(InvalidObject) as caught:
-                world.api.patch(CONFIG_MAP, "one", world.namespace, patch)
-            assert caught.value.causes == ("patch",)
-        assert world.get(CONFIG_MAP, "one") == one
-
     def test_json_patch(self, world: World) -> None:
         world.workspace("one", spec={"list": [1, 2, 3], "a/b": "x", "old": {"k": 1}})
         operations = [

@@ -151,7 +151,8 @@ def test_create_without_a_manifest(kubectl: Kubectl) -> None:
     kubectl.prints("kubectl create namespace elsewhere && kubectl create sa bot -n elsewhere")
     kubectl.prints("kubectl delete namespace elsewhere --timeout=30s")
     kubectl.prints("kubectl delete job,svc once plain --ignore-not-found --cascade=foreground")
-    secret = note.replace("ConfigMap", "Secret").replace('"generateName": "note-"', '"name": "s"')
+    named = '"metadata": {"name": "s"}, "stringData": {"a": "b"}'
+    secret = f'{{"apiVersion": "v1", "kind": "Secret", {named}}}'
     kubectl.prints(f"echo '{secret}' | kubectl apply --server-side -f -")
     shown = kubectl.prints("kubectl get secret s -o json --show-managed-fields")
     assert json.loads(shown)["metadata"]["managedFields"][0]["operation"] == "Apply"

@@ -72,6 +72,7 @@ def test_nodes_and_pods_of_others_are_left_alone(cluster: Installation) -> None:
     cluster.kubectl("delete", "workspace", NAME, "--timeout=60s")
     eventually(lambda: len(cluster.get("nodes")) == 1, "the machine is given back")
     (node,) = cluster.get("nodes")
+    eventually(lambda: len(cluster.get("pods")) == 1, "its pod is collected")
     (stays,) = cluster.get("pods")
     assert node["metadata"]["name"] == "theirs"
     assert "conditions" not in node["status"]

@@ -115,12 +115,13 @@ def test_columns_of_a_machine(
         "operator": "In",
         "values": ["Standard_NC6s_v3"],
     }
-    meta = {"name": namespace, "labels": {labels.ZONE: "westus3-1"}}
+    placed = {labels.ZONE: "westus3-1", labels.CAPACITY_TYPE: labels.CAPACITY_ON_DEMAND}
+    meta = {"name": namespace, "labels": placed}
     real_api.create(NODE_CLAIM, {"metadata": meta, "spec": {"requirements": [requirement]}})
     status = {"nodeName": "aks-node-1", "conditions": [{"type": "Ready", "status": "Unknown"}]}
     real_api.patch(NODE_CLAIM, namespace, None, {"status": status}, subresource="status")
     row = row_of(real_cluster, f"/apis/karpenter.sh/v1/nodeclaims/{namespace}")
     real_api.delete(NODE_CLAIM, namespace)
-    assert list(row) == ["Name", "Type", "Zone", "Node", "Ready", "Age"]
-    shown = (row["Type"], row["Zone"], row["Node"], row["Ready"])
-    assert shown == ("Standard_NC6s_v3", "westus3-1", "aks-node-1", "Unknown")
+    assert list(row) == ["Name", "Type", "Capacity", "Zone", "Node", "Ready", "Age"]
+    shown = (row["Type"], row["Capacity"], row["Zone"], row["Node"], row["Ready"])
+    assert shown == ("Standard_NC6s_v3", "on-demand", "westus3-1", "aks-node-1", "Unknown")

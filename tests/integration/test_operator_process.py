@@ -148,3 +148,25 @@ def test_it_stops_cleanly_and_lets_the_next_one_lead(
     follower = Operator(kubeconfig, tmp_path / "follower.log")
     eventually(lambda: follower.get("/readyz") == "leading")
     assert follower.stop() == 0
+
+
+def test_a_port_that_is_taken_is_said(operator: Operator, kubeconfig: Path) -> None:
+    command = [sys.executable, "-m", "kaito", "operator", "run", "--kubeconfig", str(kubeconfig)]
+    again = subprocess.run(
+        [*command, "--http-port", str(operator.port)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT_S,
+    )
+    assert again.returncode == 2
+    assert f"--http-port: 127.0.0.1:{operator.port} cannot be listened on" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_without_a_lease_to_be_had_it_is_not_ready(kubeconfig: Path, tmp_path: Path) -> None:
+    waiting = Operator(kubeconfig, tmp_path / "operator.log", "--lease-namespace", "nowhere")
+    eventually(lambda: "leader election" in waiting.log.read_text())
+    assert waiting.get("/readyz") == "", "503"
+    assert waiting.get("/healthz") == "ok"
+    assert waiting.stop() == 0

@@ -12,12 +12,10 @@ from kaito.adapters.fake.timers import Timers
 from kaito.adapters.kube_api import (
     LEASE,
     NODE,
-    AlreadyExists,
     KubeApi,
+    KubeApiError,
     KubeObject,
-    ObjectConflict,
     ObjectNotFound,
-    ServerUnavailable,
     is_true,
     name_of,
 )
@@ -47,7 +45,7 @@ class NodeHeartbeat:
         """Do all that is due; the next time something is."""
         try:
             self._nodes.refresh()
-        except ServerUnavailable:
+        except KubeApiError:
             return now_s + _RETRY_S
         for name in self._due.pop_due(now_s):
             node = self._nodes.get(("", name))
@@ -59,7 +57,7 @@ class NodeHeartbeat:
                     self._say_ready(node, now_s)
             except ObjectNotFound:
                 continue  # the event of its removal is on the way
-            except (ServerUnavailable, ObjectConflict, AlreadyExists):
+            except KubeApiError:  # one Node's trouble must not keep the others from being alive
                 self._due.set(name, now_s + _RETRY_S)
             else:
                 self._due.set(name, now_s + RENEW_S)

@@ -94,7 +94,7 @@ def workload_status(status: Mapping[str, object]) -> Fields:
 
 def node_status(status: Mapping[str, object]) -> Fields:
     """The status of a Node as it is stored."""
-    filled = canonical(status)
+    filled: Fields = canonical(status)
     filled.setdefault("daemonEndpoints", {}).setdefault("kubeletEndpoint", {"Port": 0})
     filled["nodeInfo"] = {**_NODE_INFO, **filled.get("nodeInfo", {})}
     _default_times(filled, "lastHeartbeatTime")

@@ -4,7 +4,6 @@ A draft is the object that is about to be stored: a plain dict, its parts plain 
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -327,7 +326,7 @@ def _decode_secret(draft: Fields) -> None:
     for key, text in data.items():
         try:
             base64.b64decode(text or "", validate=True)
-        except (binascii.Error, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise bad_request(
                 f'Secret in version "v1" cannot be handled as a Secret: data["{key}"]: {error}'
             ) from error

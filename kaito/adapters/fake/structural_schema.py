@@ -102,7 +102,7 @@ def _scalar_problems(value: Json, schema: Schema, path: str) -> Iterator[Problem
         least = schema["minimum"]
         words = f"{path} in body should be greater than or equal to {least}"
         yield Problem(path, f"Invalid value: {value}: {words}")
-    form = schema.get("format")
+    form = str(schema.get("format", ""))
     if isinstance(value, str) and form in _FORMATS and not _FORMATS[form](value):
         words = f'{path} in body must be of type {form}: "{value}"'
         yield Problem(path, f'Invalid value: "{value}": {words}')

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from kaito.adapters.fake.api_errors import Problem
@@ -259,7 +259,7 @@ def _port_problems(port: Spec, field: str, *, named: bool) -> Iterator[Problem]:
     yield from _unsupported(port["protocol"], ("SCTP", "TCP", "UDP"), f"{field}.protocol")
 
 
-def _unsupported(given: object, known: Iterable[str], field: str) -> list[Problem]:
+def _unsupported(given: object, known: Sequence[str], field: str) -> list[Problem]:
     if given in known:
         return []
     names = ", ".join(f'"{name}"' for name in known)

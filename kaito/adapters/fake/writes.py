@@ -302,7 +302,8 @@ class Writes:
             self._remove(table, key, old)
             return draft
         stored = {**draft, "apiVersion": table.resource.api_version}
-        if share(stored, old) is old:
+        changes_nothing = share(stored, old) is old
+        if changes_nothing:
             return old
         if counts_generations(resource) and spec_changed(resource, draft, seen):
             generation = old["metadata"]["generation"] + 1

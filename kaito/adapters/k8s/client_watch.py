@@ -29,11 +29,12 @@ _ERROR_LIMIT_BYTES: Final = 1 << 16
 class WatchSettings:
     """One stream lasts `stream_s` and up to half as long again, at random, so that the watches of
     many clients do not all begin anew at the same moment. A consumer that lets more than
-    `backlog` events wait gets Gone."""
+    `backlog` events wait gets Gone. One that is refused hears of it after `refused_pause_s`."""
 
     stream_s: float = 300.0
     grace_s: float = 15.0
     backlog: int = 50_000
+    refused_pause_s: float = 10.0
     retry: RetryPolicy = FOREVER
 
 
@@ -98,6 +99,11 @@ class ClientWatch:
         try:
             self._stream_until_stopped()
         except KubeApiError as error:
+            if not isinstance(error, Gone):
+                # What is refused now will be refused again: a list that succeeds must not lead to
+                # the next watch at once.
+                _log.warning("watch %s: %s; lists again later", self._path, error)
+                self._stop.wait(self._settings.refused_pause_s)
             self._lose(str(error))
         finally:
             # A watch never just falls silent, not even by a mistake in here.

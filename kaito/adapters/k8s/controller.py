@@ -20,8 +20,10 @@ from kaito.adapters.kube_api import (
     EventType,
     Gone,
     KubeApi,
+    KubeApiError,
     KubeObject,
     Resource,
+    ServerUnavailable,
     Subscription,
     labels_of,
     name_of,
@@ -115,12 +117,14 @@ class Controller:
         Raises: ServerUnavailable (what was not seen yet is seen by a later call).
         """
         now_s = self._ports.clock.now_s()
+        problems = []
         for resource in self._watched:
-            for obj, gone in self._changes(resource):
-                if resource is WORKSPACE:
-                    self._note_workspace(obj, gone=gone)
-                for key in self._keys(resource, obj, gone=gone):
-                    self._queue.add(key, now_s)
+            try:
+                self._poll_one(resource, now_s)
+            except KubeApiError as error:  # one kind that is missing must not hide the others
+                problems.append(f"{resource.plural}: {error}")
+        if problems:
+            raise ServerUnavailable("; ".join(problems))
         if self._missed:  # a deletion may be among it, which no list shows
             for resource in _REPEATED:
                 if resource in self._watched:
@@ -128,6 +132,13 @@ class Controller:
                         for key in self._keys(resource, obj, gone=False):
                             self._queue.add(key, now_s)
             self._missed = False
+
+    def _poll_one(self, resource: Resource, now_s: float) -> None:
+        for obj, gone in self._changes(resource):
+            if resource is WORKSPACE:
+                self._note_workspace(obj, gone=gone)
+            for key in self._keys(resource, obj, gone=gone):
+                self._queue.add(key, now_s)
 
     def take(self, now_s: float) -> tuple[Key, Steps] | None:
         """The next round that is due, to be drained and then reported with `done`."""

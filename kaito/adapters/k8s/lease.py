@@ -5,7 +5,7 @@ takes it over once it has seen no renewal for its duration, measured on its own 
 carries the version that was read, so that two cannot both win.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,18 +58,23 @@ class LeaderElection:
         self._seen: tuple[str, str] = ("", "")
         self._seen_at_s = 0.0
         self._renewed_at_s: float | None = None
+        self.problem = ""
 
-    def step(self, now_s: float) -> bool:
-        """Take or renew the Lease if possible; whether this candidate leads until the next step."""
+    def step(self, now_s: Callable[[], float]) -> bool:
+        """Take or renew the Lease if possible; whether this candidate leads until the next step.
+
+        A renewal counts from before its calls, and what is left of it is judged after them: they
+        may have taken long. `problem` says why the last step could not read or write the Lease.
+        """
+        began_s = now_s()
+        self.problem = ""
         try:
-            if self._take_or_renew(now_s):
-                self._renewed_at_s = now_s
-                return True
-            self._renewed_at_s = None
-        except KubeApiError:
-            pass  # the API server is away: lead on only as long as nobody can have taken over
+            self._renewed_at_s = began_s if self._take_or_renew(began_s) else None
+        except KubeApiError as error:
+            # Lead on only as long as nobody can have taken over.
+            self.problem = str(error)
         held_at_s = self._renewed_at_s
-        return held_at_s is not None and now_s - held_at_s < self.times.renew_within_s
+        return held_at_s is not None and now_s() - held_at_s < self.times.renew_within_s
 
     def release(self, now_s: float) -> None:
         """Give the Lease up, so that another one need not wait; a failure is left to time."""

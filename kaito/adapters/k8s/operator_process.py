@@ -21,38 +21,44 @@ from kaito.adapters.k8s.operator_metrics import OperatorMetrics
 from kaito.adapters.k8s.operator_settings import OperatorSettings
 from kaito.adapters.k8s.runner import Runner
 from kaito.adapters.kube_api import KubeApi
+from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.ports import Clock
 from kaito.domain.workspace import GROUP, STORED_VERSION
+from kaito.system_clock import running_clock
 
 EXIT_LOST_LEASE: Final = 1
 STOP_LIMIT_S: Final = 20.0  # within Kubernetes' default of 30 s between SIGTERM and SIGKILL
+_CLIENT_TIMEOUT_S: Final = 10.0  # who connects and says nothing is sent away
 _LOG = logging.getLogger("kaito.operator")
 
 MakeController = Callable[[Callable[[], None]], Controller]
 
 
 class OperatorProcess:
-    """One operator. `run` returns the process's exit code."""
+    """One operator. `run` returns the process's exit code. `lease_api` must not wait long for an
+    answer: a leader that waits for longer than its Lease lasts does not notice that it is lost."""
 
     def __init__(
         self,
         settings: OperatorSettings,
         *,
-        api: KubeApi,
+        lease_api: KubeApi,
         clock: Clock,
         make_controller: MakeController,
         login: Callable[[], kopf.ConnectionInfo],
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._now_s = running_clock()  # a Lease is lost by time that passes, not by a clock set on
         self._make_controller = make_controller
         self._login = login
         self._metrics = OperatorMetrics()
-        self._election = _election(settings, api)
+        self._election = _election(settings, lease_api)
         self._runner: Runner | None = None
         self._leading = threading.Thread(target=self._lead, name="lease", daemon=True)
         self._stop = threading.Event()
         self._lost = False
+        self._lease_problem = ""
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until the Lease is lost."""
@@ -76,13 +82,15 @@ class OperatorProcess:
     def _lead(self) -> None:
         """Work while leading. Losing the Lease ends the process: a restart begins afresh."""
         if self._election is None:
+            self._metrics.leads(True)
             self._start()
             self._stop.wait()
             self._end()
             return
         while not self._stop.is_set():
-            leads = self._election.step(self._clock.now_s())
+            leads = self._election.step(self._now_s)
             self._metrics.leads(leads)
+            self._note_problem(self._election.problem)
             if leads and self._runner is None:
                 _LOG.info("leading")
                 self._start()
@@ -93,7 +101,13 @@ class OperatorProcess:
             self._stop.wait(self._election.times.retry_s)
         self._end()
         if not self._lost:
-            self._election.release(self._clock.now_s())
+            self._election.release(self._now_s())
+
+    def _note_problem(self, problem: str) -> None:
+        """Say what is wrong with the Lease, once until it changes; it may pass by itself."""
+        if problem and problem != self._lease_problem:
+            _LOG.warning("leader election: %s", problem)
+        self._lease_problem = problem
 
     def _start(self) -> None:
         _LOG.info("reconciling Workspaces of %s", self._settings.namespace or "every namespace")
@@ -147,7 +161,11 @@ class OperatorProcess:
         if path == "/readyz":
             if self._stop.is_set():
                 return 503, "text/plain", b"stopping"
-            return 200, "text/plain", b"leading" if self._runner is not None else b"standing by"
+            if self._runner is not None:
+                return 200, "text/plain", b"leading"
+            if self._lease_problem:
+                return 503, "text/plain", f"leader election: {self._lease_problem}".encode()
+            return 200, "text/plain", b"standing by"
         return 404, "text/plain", b"there are /healthz, /readyz and /metrics"
 
 
@@ -177,6 +195,8 @@ def _serve(
     settings: OperatorSettings, answer: Callable[[str], tuple[int, str, bytes]]
 ) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
+        timeout = _CLIENT_TIMEOUT_S
+
         def do_GET(self) -> None:
             status, content_type, body = answer(self.path)
             self.send_response(status)
@@ -188,6 +208,15 @@ def _serve(
         def log_message(self, *_: object) -> None:
             """Probes every few seconds are no news."""
 
-    server = ThreadingHTTPServer((settings.http_address, settings.http_port), Handler)
+    try:
+        server = ThreadingHTTPServer((settings.http_address, settings.http_port), Handler)
+    except OSError as error:
+        problem = Problem(
+            field="--http-port",
+            message=f"{settings.http_address}:{settings.http_port} cannot be listened on: "
+            f"{error.strerror}",
+            remedy="Name another port or address",
+        )
+        raise InvalidInput([problem]) from error
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     return server

@@ -43,7 +43,7 @@ class Runner:
         self._changed = threading.Event()  # no lock: whoever calls `wake` may hold one of its own
         self._changed.set()
         self._stopping = False
-        self._poll_failed = False
+        self._retry_at_s: float | None = None  # when to poll again after a failure
         self._controller = make_controller(self.wake)
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
@@ -112,16 +112,20 @@ class Runner:
 
     def _poll(self) -> float:
         """Take in what has changed; how long one may rest at most."""
-        if self._stopping or not (self._changed.is_set() or self._poll_failed):
+        now_s = self._clock.now_s()
+        if self._retry_at_s is not None and now_s < self._retry_at_s:
+            self._changed.clear()  # polled then in any case
+            return self._retry_at_s - now_s
+        if self._stopping or not (self._changed.is_set() or self._retry_at_s is not None):
             return _LONGEST_REST_S
         self._changed.clear()
         try:
             self._controller.poll()
         except KubeApiError as error:
-            _LOG.warning("cannot watch: %s", error)
-            self._poll_failed = True
+            _LOG.warning("cannot watch %s", error)
+            self._retry_at_s = now_s + _POLL_RETRY_S
             return _POLL_RETRY_S
-        self._poll_failed = False
+        self._retry_at_s = None
         return _LONGEST_REST_S
 
 

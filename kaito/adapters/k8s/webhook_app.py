@@ -1,6 +1,7 @@
 """The validating webhook over HTTP: AdmissionReviews, probes and metrics."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import traceback
@@ -30,6 +31,8 @@ from kaito.adapters.kube_api import KubeObject
 # Two objects of the 1.5 MiB that etcd takes, and the envelope round them.
 BODY_LIMIT_BYTES: Final = 3 * 2**20 + 2**16
 BODY_LIMIT_S: Final = 10.0
+# JSON takes up to seventy times its length in memory: large bodies wait for each other.
+LARGE_BODY_BYTES: Final = 2**18
 _LOG = logging.getLogger("kaito.webhook")
 
 Judge: TypeAlias = Callable[[KubeObject, KubeObject | None], Verdict]
@@ -81,11 +84,14 @@ def webhook_app(
 ) -> Starlette:
     """POST /validate; GET /healthz, /readyz and /metrics."""
 
+    large = asyncio.Semaphore(1)
+
     async def validate(request: Request) -> Response:
         try:
             async with asyncio.timeout(BODY_LIMIT_S):
                 body = await _body(request)
-            answered = await run_in_threadpool(reviewer.review, body)
+            async with large if len(body) > LARGE_BODY_BYTES else contextlib.nullcontext():
+                answered = await run_in_threadpool(reviewer.review, body)
         except (BadReview, ClientDisconnect) as error:
             return _refused(400, str(error) or "the body was cut off")
         except TimeoutError:

@@ -1,10 +1,11 @@
 from itertools import count
+from typing import Any, cast
 
 import pytest
 
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.fake.timers import Timers
-from kaito.adapters.kube_api import CONFIG_MAP, KubeObject, name_of
+from kaito.adapters.kube_api import CONFIG_MAP, KubeApi, KubeObject, name_of
 from kaito.adapters.object_cache import Index, ObjectCache
 
 
@@ -145,3 +146,42 @@ def test_of_one_namespace_only(api: ObjectStore) -> None:
     api.create(CONFIG_MAP, {"metadata": {"namespace": "kube-system", "name": "c"}})
     cache.refresh()
     assert names(cache) == ["a"]
+
+
+class Restored:
+    """A server with another store behind it after it was restored."""
+
+    def __init__(self, now: ObjectStore) -> None:
+        self.now = now
+
+    def list(self, *args: Any, **more: Any) -> Any:
+        return self.now.list(*args, **more)
+
+    def watch(self, *args: Any, **more: Any) -> Any:
+        return self.now.watch(*args, **more)
+
+
+def test_a_backup_takes_everything_back(api: ObjectStore) -> None:
+    """As after etcd was restored: older versions, and objects that never were."""
+    backup = ObjectStore(now_s=lambda: 0.0, new_uid=lambda: "uid", history=10)
+    put(backup, "a", "red")
+    put(api, "a", "red")
+    for colour in ("blue", "green", "white", "black"):
+        repaint(api, "a", colour)
+    put(api, "b", "red")
+    server = Restored(api)
+    cache = ObjectCache(cast(KubeApi, server), CONFIG_MAP, lambda: None)
+    cache.refresh()
+    server.now = backup
+    cache.close()
+    cache.refresh()
+    assert [(name_of(obj), colours(obj)) for obj in cache.values()] == [("a", ["red"])]
+
+
+def test_what_a_later_list_lacks_is_not_brought_back(api: ObjectStore) -> None:
+    cache = ObjectCache(api, CONFIG_MAP, lambda: None)
+    answer = put(api, "a", "red")  # its answer is slow to come
+    api.delete(CONFIG_MAP, "a", "default")
+    cache.refresh()
+    cache.put(answer)
+    assert names(cache) == []

@@ -154,7 +154,7 @@ def test_what_can_be_planned(parts: Parts) -> None:
         (
             adapters(*[adapter(f"a{index}") for index in range(MAX_ADAPTERS + 1)]),
             "inference.adapters",
-            "has 11 adapters, at most 10 are possible",
+            "at most 10 adapters are possible, got 11",
             "",
         ),
         (

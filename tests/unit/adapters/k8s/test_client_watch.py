@@ -28,6 +28,7 @@ QUICK = ClientSettings(
     watch=WatchSettings(
         stream_s=60,
         backlog=5,
+        refused_pause_s=0.1,
         retry=RetryPolicy(
             attempts=None,
             first_s=0.001,
@@ -176,8 +177,11 @@ def test_a_version_that_is_too_old(
 def test_a_refusal_is_left_to_the_list_to_tell(
     server: ScriptedServer, api: KubernetesClientApi
 ) -> None:
+    """But not at once: list and watch would chase each other for as long as it lasts."""
     server.then(failure(403, "Forbidden", "not for you"))
     watching = Watching(api)
+    assert not watching.woken.wait(0.05)
+    assert watching.watch.poll() == []
     assert watching.woken.wait(PATIENCE_S)
     with pytest.raises(Gone, match="not for you"):
         watching.watch.poll()

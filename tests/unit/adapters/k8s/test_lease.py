@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,10 @@ from kaito.adapters.k8s.lease import LeaderElection, LeaseTimes
 from kaito.adapters.kube_api import LEASE
 
 START_S = 1_767_225_600.0
+
+
+def at(now_s: float) -> Callable[[], float]:
+    return lambda: now_s
 
 
 class Clock:
@@ -42,25 +47,25 @@ def candidate(api: object, identity: str) -> LeaderElection:
 
 def test_the_first_leads_and_the_second_waits_until_it_is_silent(store: ObjectStore) -> None:
     first, second = candidate(store, "a"), candidate(store, "b")
-    assert first.step(START_S)
-    assert not second.step(START_S)
-    assert not second.step(START_S + 14)
-    assert second.step(START_S + 16)
-    assert not first.step(START_S + 17)
+    assert first.step(at(START_S))
+    assert not second.step(at(START_S))
+    assert not second.step(at(START_S + 14))
+    assert second.step(at(START_S + 16))
+    assert not first.step(at(START_S + 17))
 
 
 def test_a_renewal_keeps_others_away_for_another_duration(store: ObjectStore) -> None:
     first, second = candidate(store, "a"), candidate(store, "b")
     for second_s in range(0, 60, 2):
-        assert first.step(START_S + second_s)
-        assert not second.step(START_S + second_s + 1)
+        assert first.step(at(START_S + second_s))
+        assert not second.step(at(START_S + second_s + 1))
 
 
 def test_a_released_lease_is_taken_at_once(store: ObjectStore) -> None:
     first, second = candidate(store, "a"), candidate(store, "b")
-    assert first.step(START_S)
+    assert first.step(at(START_S))
     first.release(START_S + 1)
-    assert second.step(START_S + 2)
+    assert second.step(at(START_S + 2))
     assert store.get(LEASE, "kaito-operator", "default")["spec"]["leaseTransitions"] == 3
 
 
@@ -75,10 +80,10 @@ def test_a_holder_that_cannot_renew_gives_up_before_another_may_take_over(
     holder = candidate(
         FaultyKubeApi(store, now_s=lambda: clock.now_s, choose=choose, wake=lambda: None), "a"
     )
-    assert holder.step(START_S)
+    assert holder.step(at(START_S))
     down = True
-    assert holder.step(START_S + 9)
-    assert not holder.step(START_S + 10)
+    assert holder.step(at(START_S + 9))
+    assert not holder.step(at(START_S + 10))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -99,7 +104,7 @@ def test_never_two_leaders_whatever_fails(store: ObjectStore, clock: Clock, seed
     for _ in range(400):
         clock.now_s += rng.uniform(0.1, 3.0)
         index = rng.randrange(3)
-        if not faulty[index].step(clock.now_s):
+        if not faulty[index].step(lambda: clock.now_s):
             leads_until_s[index] = 0.0
             continue
         others = [until for other, until in enumerate(leads_until_s) if other != index]
@@ -112,3 +117,19 @@ def test_never_two_leaders_whatever_fails(store: ObjectStore, clock: Clock, seed
 def test_times_must_fall() -> None:
     with pytest.raises(ValueError, match="must fall: 10"):
         LeaseTimes(duration_s=10.0, renew_within_s=10.0)
+
+
+def test_a_renewal_that_was_answered_too_late_is_none(store: ObjectStore, clock: Clock) -> None:
+    holder = LeaderElection(store, namespace="default", name="kaito-operator", identity="slow")
+    moments = iter([START_S, START_S + 1, START_S + 5, START_S + 40])
+    assert holder.step(lambda: next(moments))
+    assert not holder.step(lambda: next(moments)), "others may have taken over meanwhile"
+
+
+def test_it_says_why_the_lease_cannot_be_had(store: ObjectStore) -> None:
+    nowhere = LeaderElection(store, namespace="nowhere", name="kaito-operator", identity="a")
+    assert not nowhere.step(at(START_S))
+    assert nowhere.problem == 'namespaces "nowhere" not found'
+    here = LeaderElection(store, namespace="default", name="kaito-operator", identity="a")
+    assert here.step(at(START_S))
+    assert here.problem == ""

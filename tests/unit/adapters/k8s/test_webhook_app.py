@@ -224,3 +224,30 @@ def test_the_rules_do_not_hold_up_the_probes() -> None:
             assert (await reviewing).json()["response"]["allowed"] is True
 
     asyncio.run(go())
+
+
+def test_large_bodies_are_judged_one_at_a_time() -> None:
+    """JSON takes many times its length in memory."""
+    now, most = 0, 0
+    both = threading.Event()
+
+    def judge(_new: KubeObject, _old: KubeObject | None) -> Verdict:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        both.wait(0.1)
+        now -= 1
+        return Verdict()
+
+    webhook = Webhook(judge)
+    large = manifest(inference={"preset": {"name": "x" * app_module.LARGE_BODY_BYTES}})
+    body = json.dumps(asked(large)).encode()
+
+    async def go() -> list[int]:
+        transport = httpx.ASGITransport(app=webhook.app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://t") as client:
+            asked_at_once = (client.post("/validate", content=body) for _ in range(3))
+            return [one.status_code for one in await asyncio.gather(*asked_at_once)]
+
+    assert asyncio.run(go()) == [200, 200, 200]
+    assert most == 1

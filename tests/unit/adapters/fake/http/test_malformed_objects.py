@@ -154,7 +154,7 @@ def _collect(schema: Schema, found: set[str], depth: int) -> None:
 
 
 @pytest.mark.parametrize("resource", BUILT_IN, ids=lambda one: one.plural)
-@settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.generate])
+@settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.generate], derandomize=True)
 @given(data=st.data())
 def test_malformed_objects(resource: Resource, data: st.DataObject) -> None:
     client, path = Client(), collection(resource)
