@@ -96,7 +96,7 @@ KNOWN: Final[tuple[KnownDifference, ...]] = (
     ),
     KnownDifference(
         name="Service looked at before its version",
-        reason="1.20 holds a write against the rules first, and only then against the stored version",
+        reason="1.20 holds a write against the rules first, then against the stored version",
         kinds=("Service",),
         path=r"error\.(class|code|causes)",
         values=_one_of(
@@ -177,8 +177,8 @@ KNOWN: Final[tuple[KnownDifference, ...]] = (
     ),
     KnownDifference(
         name="owner of an ignored status",
-        reason="1.20 records a write as the owner of fields that are ignored in it, such as those of"
-        " the status; so the version changes",
+        reason="1.20 records a write as the owner of fields that are ignored in it, such as those"
+        " of the status; so the version changes",
         kinds=(*_CUSTOM, *(kind for kind in _BUILT_IN if kind != "Job")),
         path=r"(result|after)\.metadata\.resourceVersion",
         values=_one_of(("<newer>", "<the same>")),
