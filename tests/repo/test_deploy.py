@@ -338,7 +338,7 @@ def test_with_cert_manager_the_configuration_is_the_generated_one(
         )
     )
     metadata = dict(found["metadata"])
-    (certificate,) = of_kind(guides_example, "Certificate")
+    certificate = named(guides_example, "Certificate", WEBHOOK.name)
     assert metadata.pop("annotations") == {
         "cert-manager.io/inject-ca-from": f"{NAMESPACE}/{certificate['metadata']['name']}"
     }
@@ -353,15 +353,29 @@ def test_with_cert_manager_the_configuration_is_the_generated_one(
 def test_cert_manager_makes_the_certificate_that_the_webhook_mounts(
     guides_example: Sequence[Object],
 ) -> None:
-    (certificate,) = of_kind(guides_example, "Certificate")
+    certificate = named(guides_example, "Certificate", WEBHOOK.name)
     assert tuple(certificate["spec"]["dnsNames"]) == WEBHOOK.hosts
     pod = named(guides_example, "Deployment", WEBHOOK.name)["spec"]["template"]["spec"]
     (volume,) = pod["volumes"]
     mounted = volume["secret"]["secretName"]
     assert {mounted, certificate["spec"]["secretName"]} == {WEBHOOK.secret_name}
-    (issuer,) = of_kind(guides_example, "Issuer")
-    assert certificate["spec"]["issuerRef"]["name"] == issuer["metadata"]["name"]
-    assert certificate["metadata"]["namespace"] == issuer["metadata"]["namespace"] == NAMESPACE
+    assert certificate["metadata"]["namespace"] == NAMESPACE
+
+
+def test_the_certificate_is_renewed_under_the_authority_that_is_trusted(
+    guides_example: Sequence[Object],
+) -> None:
+    certificate = named(guides_example, "Certificate", WEBHOOK.name)
+    issuer = named(guides_example, "Issuer", certificate["spec"]["issuerRef"]["name"])
+    (authority,) = (
+        each
+        for each in of_kind(guides_example, "Certificate")
+        if each["spec"]["secretName"] == issuer["spec"]["ca"]["secretName"]
+    )
+    assert authority["spec"]["isCA"]
+    assert authority["spec"]["privateKey"]["rotationPolicy"] == "Never"
+    self_signed = named(guides_example, "Issuer", authority["spec"]["issuerRef"]["name"])
+    assert self_signed["spec"] == {"selfSigned": {}}
 
 
 @every_overlay
