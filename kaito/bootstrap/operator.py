@@ -53,6 +53,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         lease_api=KubernetesClientApi(configuration, _FOR_LEASES),
         clock=clock,
         make_controller=lambda wake: Controller(cache, ports, wake, runs_machines=False),
+        is_synced=cache.synced,
         login=lambda: kopf_login(configuration),
     )
     return process.run()

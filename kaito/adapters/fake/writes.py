@@ -277,10 +277,11 @@ class Writes:
     ) -> tuple[dict[str, Any], list[Problem]]:
         """What a write changes, and what is wrong with it. One of a built-in kind's status changes
         labels and the like as well."""
-        meta, problems = updated_meta(decoded["metadata"], seen)
+        given = decoded["metadata"]
+        if status and same_resource(resource, POD):
+            given = _as_of_a_kubelet(given, seen["metadata"])
+        meta, problems = updated_meta(given, seen)
         if status:
-            if same_resource(resource, POD):
-                meta = _with_owners(meta, seen["metadata"])
             kept = {**_with_status(seen, decoded), "metadata": meta}
             return kept, [*problems, *prepare_status(resource, kept)]
         kept = {**decoded, "metadata": meta}
@@ -298,9 +299,6 @@ class Writes:
     ) -> KubeObject:
         """Store what a writer made of `seen`, which is `old` in the writer's version."""
         key = (namespace_of(old), name_of(old))
-        if completes_deletion(resource, draft, seen):
-            self._remove(table, key, old)
-            return draft
         stored = {**draft, "apiVersion": table.resource.api_version}
         changes_nothing = share(stored, old) is old
         if changes_nothing:
@@ -308,6 +306,10 @@ class Writes:
         if counts_generations(resource) and spec_changed(resource, draft, seen):
             generation = old["metadata"]["generation"] + 1
             stored["metadata"] = {**draft["metadata"], "generation": generation}
+        if completes_deletion(resource, draft, seen):
+            self._remove(table, key, old)
+            last: KubeObject = freeze(stored)
+            return last
         if same_resource(resource, SERVICE) and draft["spec"] is not old["spec"]:
             self._addresses.release(old["spec"])
             spec = thaw(draft["spec"])
@@ -348,11 +350,16 @@ def _with_status(body: KubeObject, status_of: KubeObject) -> dict[str, Any]:
     return combined
 
 
-def _with_owners(meta: dict[str, Any], owners_of: Mapping[str, Any]) -> dict[str, Any]:
-    """A kubelet of old, which does not know owner references, shall not remove them."""
-    combined = {key: value for key, value in meta.items() if key != "ownerReferences"}
-    if "ownerReferences" in owners_of:
-        combined["ownerReferences"] = owners_of["ownerReferences"]
+def _as_of_a_kubelet(given: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata that comes with a pod's status: what it says of owners (old kubelets did not
+    know them) and of a deletion does not count."""
+    if given is before:
+        return given
+    combined = dict(given)
+    for key in ("ownerReferences", "deletionTimestamp"):
+        combined.pop(key, None)
+        if key in before:
+            combined[key] = before[key]
     return combined
 
 

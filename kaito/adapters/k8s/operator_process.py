@@ -45,12 +45,14 @@ class OperatorProcess:
         lease_api: KubeApi,
         clock: Clock,
         make_controller: MakeController,
+        is_synced: Callable[[], bool],
         login: Callable[[], kopf.ConnectionInfo],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._now_s = running_clock()  # a Lease is lost by time that passes, not by a clock set on
         self._make_controller = make_controller
+        self._is_synced = is_synced
         self._login = login
         self._metrics = OperatorMetrics()
         self._election = _election(settings, lease_api)
@@ -159,14 +161,28 @@ class OperatorProcess:
                 return 200, "text/plain", b"ok"
             return 503, "text/plain", b"a thread has died"
         if path == "/readyz":
-            if self._stop.is_set():
-                return 503, "text/plain", b"stopping"
-            if self._runner is not None:
-                return 200, "text/plain", b"leading"
-            if self._lease_problem:
-                return 503, "text/plain", f"leader election: {self._lease_problem}".encode()
-            return 200, "text/plain", b"standing by"
+            code, told = readiness(
+                stopping=self._stop.is_set(),
+                leading=self._runner is not None,
+                synced=self._is_synced(),
+                lease_problem=self._lease_problem,
+            )
+            return code, "text/plain", told.encode()
         return 404, "text/plain", b"there are /healthz, /readyz and /metrics"
+
+
+def readiness(
+    *, stopping: bool, leading: bool, synced: bool, lease_problem: str
+) -> tuple[int, str]:
+    """What /readyz answers. A roll-out waits for it, and so stops where a CRD or a right is
+    missing."""
+    if stopping:
+        return 503, "stopping"
+    if leading:
+        return (200, "leading") if synced else (503, "cannot list everything yet: see the log")
+    if lease_problem:
+        return 503, f"leader election: {lease_problem}"
+    return 200, "standing by"
 
 
 def _election(settings: OperatorSettings, api: KubeApi) -> LeaderElection | None:

@@ -414,7 +414,20 @@ def test_a_status_leaves_the_owners_of_a_pod() -> None:
     owner = {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "b"}
     spec = {"containers": [CONTAINER]}
     store.create(POD, body("one", meta={"ownerReferences": [owner]}, spec=spec))
-    patch = {"metadata": {"ownerReferences": None}, "status": {"phase": "Running"}}
+    meta = {"ownerReferences": None, "deletionTimestamp": "2020-01-01T00:00:00Z"}
+    patch = {"metadata": meta, "status": {"phase": "Running"}}
     pod = store.patch(POD, "one", "default", patch, subresource="status")
     assert pod["metadata"]["ownerReferences"] == [owner]
+    assert "deletionTimestamp" not in pod["metadata"]
     assert pod["status"]["phase"] == "Running"
+
+
+def test_the_last_write_is_answered_with_what_it_made() -> None:
+    store = new_store()
+    store.create(WORKSPACE, body("one", meta={"finalizers": ["kaito.sh/a"]}, spec={"size": 1}))
+    store.delete(WORKSPACE, "one", "default")
+    patch = {"metadata": {"finalizers": None}, "spec": {"size": 2}}
+    last = store.patch(WORKSPACE, "one", "default", patch)
+    assert (last["metadata"]["generation"], last["spec"]) == (3, {"size": 2})
+    assert isinstance(last, FrozenDict)
+    assert not store.list(WORKSPACE).items
