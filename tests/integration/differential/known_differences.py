@@ -19,7 +19,8 @@ class KnownDifference:
     """One entry: at a path of these kinds that matches wholly, values as told.
 
     `path` is a regular expression over what is below the object, or below the answer for `result`
-    and `error`. `ends`: the servers' states go apart, so that a program cannot go on.
+    and `error`. `ends`: the servers' states go apart, so that a program cannot go on. `is_all`: one
+    server refused what the other did, and whatever else is different follows from that.
     """
 
     name: str
@@ -28,6 +29,7 @@ class KnownDifference:
     path: str
     values: Values
     ends: bool = False
+    is_all: bool = False
 
     def covers(self, kind: str, difference: Difference) -> bool:
         """Whether this entry explains a difference of that kind of object."""
@@ -116,6 +118,7 @@ KNOWN: Final[tuple[KnownDifference, ...]] = (
         path=r"error(\.causes)?|result|after.*",
         values=lambda real, twin: _VERSION in str(real) and _VERSION not in str(twin),
         ends=True,
+        is_all=True,
     ),
     KnownDifference(
         name="StatefulSet persistentVolumeClaimRetentionPolicy",
@@ -191,6 +194,7 @@ KNOWN: Final[tuple[KnownDifference, ...]] = (
         path=r"error|result|after.*",
         values=lambda real, twin: _NOTHING_AT_LABEL.search(str(twin)) is not None,
         ends=True,
+        is_all=True,
     ),
     KnownDifference(
         name="version on create",

@@ -52,6 +52,14 @@ def run(
 
     `patience_s`: how long the real garbage collector may take.
     """
+    try:
+        return _run(program, sides, tally, patience_s)
+    finally:
+        for side in sides:
+            side.close()
+
+
+def _run(program: Program, sides: Sides, tally: Tally, patience_s: float) -> Failure | None:
     real, twin = sides
     collected = _Collected()
     for number, step in enumerate(program.steps, start=1):
@@ -66,12 +74,8 @@ def run(
             prefix = Program(program.origin, program.steps[:number])
             return Failure(prefix, f"step {number}: {step.line()}", verdict.differences)
         if verdict.is_end:
-            break
-    else:
-        return _compare_events(program, sides, tally)
-    for side in sides:
-        side.events()
-    return None
+            return None
+    return _compare_events(program, sides, tally)
 
 
 @dataclass(slots=True)
@@ -89,6 +93,7 @@ class Verdict:
 def judged(kind: str, real: Any, twin: Any, tally: Tally) -> Verdict:
     """What is different between two answers about a kind; what is known of it is counted."""
     verdict = Verdict()
+    is_all = False
     for difference in compared(real, twin):
         kind_name = kind.partition("/")[0]
         entry = next((each for each in KNOWN if each.covers(kind_name, difference)), None)
@@ -97,7 +102,8 @@ def judged(kind: str, real: Any, twin: Any, tally: Tally) -> Verdict:
         else:
             tally.known[entry.name] += 1
             verdict.is_end = verdict.is_end or entry.ends
-    if verdict.is_end:  # the rest follows from it
+            is_all = is_all or entry.is_all
+    if is_all:
         verdict.differences = []
     return verdict
 

@@ -99,7 +99,7 @@ class Side:
         return answer
 
     def events(self) -> list[Answer]:
-        """Each watch's events so far, object by object; ends the watches."""
+        """Each watch's events so far, object by object."""
         told = []
         for number, watched in enumerate(self._watches):
             self._mark(watched, number)
@@ -115,9 +115,12 @@ class Side:
                 shown = self._sightings.shown(event.object)
                 by_name.setdefault(name, []).append([str(event.type), shown])
             told.append({"kind": watched.kind, "events": by_name, "gone": watched.gone})
-            watched.subscription.close()
-        self._watches = []
         return told
+
+    def close(self) -> None:
+        """End the watches."""
+        for watched in self._watches:
+            watched.subscription.close()
 
     def objects(self) -> list[Any]:
         """Every object of the program that there is, masked all but for what it is."""
