@@ -52,11 +52,15 @@ class WorkloadState(StrEnum):
 class WorkloadView:
     """The StatefulSet or Job as read, compared with the wanted one.
 
-    `differences` are the paths that differ. `settled` means that the controller has seen the
-    latest spec and every replica runs it; `replicas` is how many it asks for. `taken` names an
-    object that is somebody else's and stands where one of ours should. `older_spec` and
-    `older_config` say what it was made for; one that differs without either merely is not what
-    this version of kaito would write.
+    `differences` are the paths that differ; `content_differs` when one of them is more than how
+    many replicas there are and how far a rollout may go, `rolls` when pods are replaced for it.
+    `taken` names an object that is somebody else's and stands where one of ours should.
+
+    `observed` means that the controller has seen the latest spec, `settled` that besides every
+    replica runs it. `replicas` is how many it asks for, `pods` how many there are,
+    `updated_replicas` how many of them run the latest template; a rollout stops at the pod number
+    `partition`. `older_spec` and `older_config` say what it was made for; one that differs without
+    either merely is not what this version of kaito would write.
 
     `inherited`: KAITO v0.12 made it for what is asked for still, so that it is kept as it is, and
     what is compared is only whether its Services are there. `to_adopt`: nothing on it says so yet.
@@ -64,14 +68,20 @@ class WorkloadView:
 
     state: WorkloadState
     differences: tuple[str, ...] = ()
+    content_differs: bool = False
+    rolls: bool = False
     must_replace: bool = False
     taken: str = ""
     older_spec: bool = False
     older_config: bool = False
     inherited: bool = False
     to_adopt: bool = False
+    observed: bool = False
     settled: bool = False
     replicas: int = 0
+    partition: int = 0
+    pods: int = 0
+    updated_replicas: int = 0
     ready_replicas: int = 0
     active: bool = False
     succeeded: bool = False

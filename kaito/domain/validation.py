@@ -19,6 +19,7 @@ from kaito.domain.node_shape import OWN_CLOUD
 from kaito.domain.object_rules import volume_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.resource_rules import resource_problems
+from kaito.domain.rollout import rollout_policy
 from kaito.domain.sizing import max_model_len, requested_engine, size, tuning_method
 from kaito.domain.workspace import (
     Adapter,
@@ -133,10 +134,11 @@ def _metadata(workspace: Workspace) -> Iterator[Problem]:
             message=f"{workspace.name!r} is the name of another container of its pods",
             remedy="Choose another name",
         )
-    try:
-        requested_engine(workspace)
-    except InvalidInput as error:
-        yield from error.problems
+    for read in (requested_engine, rollout_policy):
+        try:
+            read(workspace)
+        except InvalidInput as error:
+            yield from error.problems
 
 
 def _helper_containers(workspace: Workspace) -> frozenset[str]:

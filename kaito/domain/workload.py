@@ -52,7 +52,8 @@ class OwnPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One engine on `replicas` pods with `gpus` GPUs each.
+    """One engine on `replicas` pods with `gpus` GPUs each. A change reaches only the pods from
+    number `partition` on.
 
     `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
@@ -69,6 +70,7 @@ class Workload:
     arguments: tuple[str, ...]
     gpus: int
     replicas: int
+    partition: int = 0
     node_labels: Mapping[str, str]
     own_place: OwnPlace | None = None
     environment: tuple[tuple[str, str], ...] = ()

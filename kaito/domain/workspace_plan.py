@@ -32,8 +32,10 @@ from kaito.domain.plan import (
     WorkspaceStep,
     WriteStatus,
 )
+from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_policy
 from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources, machine_resources, own_resources
 from kaito.domain.workspace_status import (
     conditions_of,
@@ -78,14 +80,18 @@ def plan_workspace(
     if live.taken:
         return _plan_refusal(view, cluster, _name_taken(live.taken), now_s, adoptions, own)
     wanted = _as_it_runs(wanted, live)
-    machine_steps, resources = _resources(view, cluster, wanted, own)
+    surge = _surge(view, cluster, wanted, live, own)
+    count = surge.machines if surge is not None else wanted.sizing.nodes
+    machine_steps, resources = _resources(view, cluster, wanted, count, own)
+    if surge is not None and any(isinstance(step, CreateMachine) for step in machine_steps):
+        machine_steps.insert(0, Note(type="Normal", reason="SurgeStarted", message=surge.message))
     if is_done(view, live):  # nothing is bought for a job that has succeeded
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
-    todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live)]
-    conditions = conditions_of(view, cluster, resources, wanted, live)
+    todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]
+    conditions = conditions_of(view, cluster, resources, wanted, live, surge)
     if _still_rejected(view, todo):
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
-    status = status_of(view, resources, wanted, conditions, now_s)
+    status = replace(status_of(view, resources, wanted, conditions, now_s), target_node_count=count)
     steps = _with_status(view, status, todo, wanted.sizing)
     return WorkspacePlan(
         steps=steps, requeue_after_s=None if status.is_ready and not steps else RECHECK_S
@@ -230,22 +236,49 @@ def _as_it_runs(wanted: Wanted, live: WorkloadView) -> Wanted:
     )
 
 
-def _resources(
-    view: WorkspaceView, cluster: ClusterView, wanted: Wanted, own: OwnNodes | None
-) -> tuple[list[WorkspaceStep], Resources]:
-    """What to create and release, and what there is to run on."""
-    count = wanted.sizing.nodes
+def _surge(
+    view: WorkspaceView,
+    cluster: ClusterView,
+    wanted: Wanted,
+    live: WorkloadView,
+    own: OwnNodes | None,
+) -> Surge | None:
+    """The stage of a rollout with one more machine, if one is asked for and possible: each replica
+    is on one machine, and all machines are of the type that is wanted."""
+    sizing, workload = wanted.sizing, wanted.workload
+    if workload.kind is not WorkloadKind.INFERENCE or sizing.fit.nodes > 1:
+        return None
+    if rollout_policy(view.workspace) is not RolloutPolicy.SURGE:
+        return None
     if own is not None:
-        return [], own_resources(own, cluster, count)
-    steps, kept = _machine_steps(view, cluster, wanted)
-    return steps, machine_resources(kept, cluster, count)
+        ready = len(own.usable)
+    else:
+        staying = [machine for machine in cluster.machines if not machine.deleting]
+        if not all(_is_of_type(machine, sizing.instance_type.name) for machine in staying):
+            return None
+        ready = sum(machine.is_ready for machine in staying)
+    return next_surge(live, workload.replicas, machines_ready=ready)
+
+
+def _resources(
+    view: WorkspaceView, cluster: ClusterView, wanted: Wanted, count: int, own: OwnNodes | None
+) -> tuple[list[WorkspaceStep], Resources]:
+    """What to create and release to have `count` machines, and what there is to run on. A machine
+    more than the fit wants is no reason to call the others incomplete."""
+    needed = wanted.sizing.nodes
+    if own is not None:
+        return [], own_resources(own, cluster, needed)
+    steps, kept = _machine_steps(view, cluster, replace(wanted.sizing, nodes=count))
+    resources = machine_resources(kept[:needed], cluster, needed)
+    nodes = tuple(sorted(machine.node_name for machine in kept if machine.node_name))
+    return steps, replace(resources, nodes=nodes)
 
 
 def _machine_steps(
-    view: WorkspaceView, cluster: ClusterView, wanted: Wanted
+    view: WorkspaceView, cluster: ClusterView, sizing: Sizing
 ) -> tuple[list[WorkspaceStep], list[Machine]]:
     """What to create and release, and the machines that stay, by slot."""
-    specs = {spec.slot: spec for spec in machine_specs(view, wanted.sizing)}
+    specs = {spec.slot: spec for spec in machine_specs(view, sizing)}
     steps: list[WorkspaceStep] = []
     kept: dict[int, Machine] = {}
     for machine in cluster.machines:
@@ -295,7 +328,11 @@ def machine_labels(view: WorkspaceView, slot: int) -> dict[str, str]:
 
 
 def _workload_steps(
-    view: WorkspaceView, resources: Resources, wanted: Wanted, live: WorkloadView
+    view: WorkspaceView,
+    resources: Resources,
+    wanted: Wanted,
+    live: WorkloadView,
+    surge: Surge | None,
 ) -> list[WorkspaceStep]:
     if live.to_adopt:
         text = "what KAITO v0.12 runs is kept until something else is asked for"
@@ -303,6 +340,8 @@ def _workload_steps(
             Note(type="Normal", reason="WorkloadAdopted", message=text),
             AdoptWorkload(workload=wanted.workload),
         ]
+    if surge is not None:
+        return _surge_steps(surge, wanted, live)
     if live.state in {WorkloadState.SAME, WorkloadState.DELETING}:
         return []
     if is_done(view, live):
@@ -314,9 +353,34 @@ def _workload_steps(
     if view.workspace.tuning is not None and live.must_replace and not live.outdated:
         return []  # it runs what was asked for; only kaito would write it otherwise now
     step = ApplyWorkload(workload=wanted.workload, replace=live.must_replace)
+    return [*_update_notes(wanted, live), step]
+
+
+def _surge_steps(surge: Surge, wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
+    if surge.keeps(live):
+        return []
+    assert surge.replicas is not None, "kept as it is otherwise"
+    assert surge.partition is not None, "it goes with the replicas"
+    workload = replace(wanted.workload, replicas=surge.replicas, partition=surge.partition)
+    note = Note(type="Normal", reason="WorkloadUpdated", message=surge.message)
+    return [note, ApplyWorkload(workload=workload)]
+
+
+def _update_notes(wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
+    """What changes, and for how long nothing may answer."""
     named = ", ".join(live.differences)
-    note = Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))
-    return [note, step]
+    notes: list[WorkspaceStep] = [
+        Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))
+    ]
+    if live.rolls and wanted.workload.kind is WorkloadKind.INFERENCE:
+        minutes = wanted.workload.startup_limit_s // 60
+        text = (
+            f"each pod ends before its successor starts, which may take up to {minutes} min; the "
+            f"annotation {labels.ROLLOUT}: {RolloutPolicy.SURGE} serves on meanwhile, on one more "
+            "machine"
+        )
+        notes.append(Note(type="Normal", reason="RolloutInPlace", message=text))
+    return notes
 
 
 def _with_status(

@@ -13,6 +13,7 @@ from kaito.domain.cluster_view import (
 )
 from kaito.domain.conditions import Condition, condition, cut_message, find, merge
 from kaito.domain.decision import Wanted
+from kaito.domain.rollout import Surge
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources
@@ -70,9 +71,12 @@ def conditions_of(
     resources: Resources,
     wanted: Wanted,
     live: WorkloadView,
+    surge: Surge | None = None,
 ) -> list[Condition]:
     """The Workspace's conditions, in the order in which they come true."""
-    if wanted.workload.kind is WorkloadKind.INFERENCE:
+    if surge is not None:
+        work, done = _surge_conditions(cluster, wanted, live, surge)
+    elif wanted.workload.kind is WorkloadKind.INFERENCE:
         work, done = _inference_conditions(cluster, wanted, live, resources)
     else:
         work, done = _tuning_conditions(cluster, live, resources, is_done=is_done(view, live))
@@ -115,6 +119,20 @@ def _inference_conditions(
         reason, text = _why_pending(cluster.pods, live, resources)
         work = condition(st.INFERENCE_READY, "False", reason, text)
     return work, _succeeded(work, resources.ready, "serving")
+
+
+def _surge_conditions(
+    cluster: ClusterView, wanted: Wanted, live: WorkloadView, surge: Surge
+) -> tuple[Condition, Condition]:
+    """While one version takes over from the other the model is served, by what is not yet what was
+    asked for."""
+    replicas = wanted.workload.replicas
+    text = f"{live.ready_replicas} pods ready: {surge.message}"
+    if live.ready_replicas >= replicas and _on_a_lost_node(cluster) is None:
+        work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
+    else:
+        work = condition(st.INFERENCE_READY, "False", "WorkspaceInferenceStatusPending", text)
+    return work, condition(st.SUCCEEDED, "False", "workspacePending", surge.message)
 
 
 def _on_a_lost_node(cluster: ClusterView) -> PodView | None:

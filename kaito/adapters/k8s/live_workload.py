@@ -23,6 +23,8 @@ from kaito.domain.workspace import KIND
 
 # What a StatefulSet cannot change in place; a Job cannot change any of its template.
 _STATEFUL_SET_FIXED: Final = ("spec.serviceName", "spec.podManagementPolicy", "spec.selector")
+# Where a StatefulSet says how many pods there are and which of them a change may reach.
+_SCALE: Final = ("spec.replicas", "spec.updateStrategy")
 _JOB_FIXED: Final = ("spec.template", "spec.completions", "spec.selector", "metadata.annotations")
 
 
@@ -120,20 +122,29 @@ def to_workload_view(
     inherited = adoption.is_inherited(want, live)
     older_spec, older_config = (False, False) if inherited else _older(want, live)
     status = live.get("status") or {}
-    replicas = live["spec"].get("replicas", 1)
+    spec = live["spec"]
+    replicas, pods = spec.get("replicas", 1), status.get("replicas", 0)
+    updated_replicas = status.get("updatedReplicas", 0)
+    observed = status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
+    scale = tuple(here + path for path in _SCALE)
+    rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
     return WorkloadView(
         state=WorkloadState.DIFFERENT if changed else WorkloadState.SAME,
         differences=tuple(changed),
+        content_differs=not all(path.startswith(scale) for path in changed),
+        rolls=older_spec or any(path.startswith(f"{here}spec.template") for path in changed),
         must_replace=must_replace,
         taken=taken,
         older_spec=older_spec,
         older_config=older_config,
         inherited=inherited,
         to_adopt=adoption.is_unmarked(live),
-        settled=status.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
-        and status.get("replicas", 0) == replicas
-        and status.get("updatedReplicas", 0) == replicas,
+        observed=observed,
+        settled=observed and pods == replicas == updated_replicas,
         replicas=replicas,
+        partition=rolling.get("partition", 0),
+        pods=pods,
+        updated_replicas=updated_replicas,
         ready_replicas=status.get("readyReplicas", 0),
         active=status.get("active", 0) > 0,
         succeeded=is_true(live, "Complete"),

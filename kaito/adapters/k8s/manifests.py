@@ -148,6 +148,10 @@ def _stateful_set(workload: Workload) -> dict[str, Any]:
             "replicas": workload.replicas,
             "podManagementPolicy": "Parallel",
             "serviceName": headless_name(workload),
+            "updateStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"partition": workload.partition},
+            },
             "selector": {"matchLabels": selector_labels(workload)},
             "template": template,
         },

@@ -379,3 +379,25 @@ def test_in_every_state(cluster: ClusterView, parts: dict[str, Any], live: Workl
     if planned.steps:
         after_it = plan(after(view, planned), cluster, live)
         assert after_it.steps == () or applied, "it is told once"
+
+
+def test_a_surge_waits_for_one_more_node() -> None:
+    found = byo(annotations={labels.ROLLOUT: "surge"})
+    rolls = WorkloadView(
+        state=WorkloadState.DIFFERENT,
+        differences=("StatefulSet/phi spec.template",),
+        content_differs=True,
+        rolls=True,
+        observed=True,
+        settled=True,
+        replicas=1,
+        pods=1,
+        ready_replicas=1,
+    )
+    one = around(own_node("gpu-0"), pods=(ON_GPU_0,), has_workload=True)
+    waiting = plan(found, one, rolls)
+    assert not any(isinstance(step, ApplyWorkload | CreateMachine) for step in waiting.steps)
+    assert told(waiting)[st.RESOURCE_READY][0] == "True"
+    two = around(own_node("gpu-0"), own_node("gpu-1"), pods=(ON_GPU_0,), has_workload=True)
+    (applied,) = [step for step in plan(found, two, rolls).steps if isinstance(step, ApplyWorkload)]
+    assert (applied.workload.replicas, applied.workload.partition) == (2, 1)

@@ -580,3 +580,79 @@ def test_a_deleted_workspace_releases_everything_and_only_then_goes() -> None:
 def test_a_workspace_that_never_fitted_can_be_deleted() -> None:
     found = workspace(deleting=True, inference={"preset": {"name": MINI}}, instance_type="Nothing")
     assert plan(found, cluster(), None, decided=CANNOT) == WorkspacePlan(steps=(RemoveFinalizer(),))
+
+
+SURGE: dict[str, Any] = {"annotations": {labels.ROLLOUT: "surge"}}
+ROLLS = WorkloadView(
+    state=WorkloadState.DIFFERENT,
+    differences=("StatefulSet/phi spec.template",),
+    content_differs=True,
+    rolls=True,
+    observed=True,
+    settled=True,
+    replicas=1,
+    pods=1,
+    updated_replicas=1,
+    ready_replicas=1,
+)
+
+
+def test_a_change_in_place_says_how_long_nothing_may_answer() -> None:
+    view, around = served()
+    notes = [step for step in plan(view, around, ROLLS).steps if isinstance(step, Note)]
+    (told,) = [note for note in notes if note.reason == "RolloutInPlace"]
+    assert "may take up to 30 min" in told.message
+    assert "kaito.sh/rollout: surge" in told.message
+
+
+def test_a_surge_orders_a_machine_and_changes_nothing_before_it_is_ready() -> None:
+    view, around = served(workspace(**SURGE))
+    planned = plan(view, around, ROLLS)
+    assert not any(isinstance(step, ApplyWorkload) for step in planned.steps)
+    (created,) = [step for step in planned.steps if isinstance(step, CreateMachine)]
+    assert created.spec.slot == 1
+    assert ("Normal", "SurgeStarted") in notes_in(planned)
+    status = status_in(planned)
+    assert status.target_node_count == 2  # written before the machine is bought
+    told = {one.type: one.status for one in status.conditions}
+    assert told[st.INFERENCE_READY] == told[st.RESOURCE_READY] == "True"
+    assert told[st.SUCCEEDED] == "False"
+
+
+def test_a_surge_rolls_on_the_machine_that_was_bought_for_it() -> None:
+    view, around = served(workspace(**SURGE))
+    sizing = replace(wanted(view.workspace).sizing, nodes=2)
+    both = cluster([ready_machine(spec) for spec in machine_specs(view, sizing)])
+    planned = plan(view, both, ROLLS)
+    (applied,) = [step for step in planned.steps if isinstance(step, ApplyWorkload)]
+    assert (applied.workload.replicas, applied.workload.partition) == (2, 1)
+    assert status_in(planned).worker_nodes == ("node-0", "node-1")
+    starting = replace(
+        ROLLS,
+        state=WorkloadState.DIFFERENT,
+        content_differs=False,
+        rolls=False,
+        replicas=2,
+        partition=1,
+        pods=2,
+        settled=False,
+    )
+    assert not any(isinstance(step, ApplyWorkload) for step in plan(view, both, starting).steps)
+
+
+def test_a_surge_tells_when_what_should_serve_meanwhile_does_not() -> None:
+    view, around = served(workspace(**SURGE))
+    lost = replace(around, pods=(pod(node_name="another"),))
+    told = {one.type: one.status for one in status_in(plan(view, lost, ROLLS)).conditions}
+    assert told[st.INFERENCE_READY] == "False"
+
+
+def test_another_instance_type_is_rolled_out_in_place() -> None:
+    view, _ = served(workspace(**SURGE))
+    others = [
+        ready_machine(replace(spec, instance_type=V100))
+        for spec in machine_specs(view, wanted(view.workspace).sizing)
+    ]
+    planned = plan(view, cluster(others), ROLLS)
+    assert any(isinstance(step, DeleteMachine) for step in planned.steps)
+    assert ("Normal", "SurgeStarted") not in notes_in(planned)

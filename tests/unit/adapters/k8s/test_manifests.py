@@ -124,6 +124,7 @@ def test_the_stateful_set() -> None:
         "replicas": 1,
         "podManagementPolicy": "Parallel",
         "serviceName": "phi-headless",
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "selector": {"matchLabels": selected},
     }
     assert selected.items() <= template["metadata"]["labels"].items()
