@@ -620,7 +620,7 @@ def test_a_surge_orders_a_machine_and_changes_nothing_before_it_is_ready() -> No
 
 
 def test_a_surge_rolls_on_the_machine_that_was_bought_for_it() -> None:
-    view, around = served(workspace(**SURGE))
+    view, _ = served(workspace(**SURGE))
     sizing = replace(wanted(view.workspace).sizing, nodes=2)
     both = cluster([ready_machine(spec) for spec in machine_specs(view, sizing)])
     planned = plan(view, both, ROLLS)
