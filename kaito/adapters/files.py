@@ -1,4 +1,4 @@
-"""presets/: data files, read into the domain's catalogue.
+"""presets/ and models of one's own: data files, read into the domain's catalogue.
 
 Folder            one file is           key that other files refer to
 models/           one model             name
@@ -6,10 +6,12 @@ gpus/             one GPU               name
 instance_types/   one cloud's machines  gpu: the name of a GPU
 engines/          one engine image      name and version
 
-Every file says where its figures come from (`source`). Unknown keys are errors.
+Every file says where its figures come from (`source`). Unknown keys are errors. A model is added
+by adding a file, to presets/models/ or to a folder that is named when kaito starts.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,7 +23,15 @@ from kaito.domain.catalogue import Catalogue
 from kaito.domain.engine import Engine, EngineName
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.gpu import Gpu, InstanceType, Price
-from kaito.domain.model import Attention, ModelProfile, TuningSupport
+from kaito.domain.model import (
+    Attention,
+    Experts,
+    Indexer,
+    LocalAttention,
+    ModelProfile,
+    RecurrentLayers,
+    TuningSupport,
+)
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of
 from kaito.domain.quantity import parse_bytes
@@ -53,6 +63,44 @@ class _AttentionEntry(_Entry):
     sliding_window: Positive | None = None
     kv_lora_rank: Positive | None = None
     qk_rope_head_dim: Positive | None = None
+    q_lora_rank: Positive | None = None
+    v_head_dim: Positive | None = None
+
+
+class _LocalAttentionEntry(_Entry):
+    layers: Positive
+    window: Positive
+    kv_heads: Annotated[
+        Positive | None, Field(description="Where they are not those of the other layers.")
+    ] = None
+    head_dim: Positive | None = None
+
+    def to_domain(self, attention: Attention) -> LocalAttention:
+        shape = replace(
+            attention,
+            kv_heads=self.kv_heads or attention.kv_heads,
+            head_dim=self.head_dim or attention.head_dim,
+        )
+        return LocalAttention(layers=self.layers, window=self.window, attention=shape)
+
+
+class _RecurrentEntry(_Entry):
+    layers: Positive
+    state: Annotated[Bytes, Field(description="Of one layer and sequence.")]
+
+
+class _IndexerEntry(_Entry):
+    layers: Positive
+    head_dim: Positive
+
+
+class _ExpertsEntry(_Entry):
+    layers: Positive
+    count: Positive
+    per_token: Positive
+    intermediate_size: Positive
+    input_size: Positive | None = None
+    gated: bool = True
 
 
 class _TuningEntry(_Entry):
@@ -83,6 +131,18 @@ class _ModelEntry(_Entry):
     weights: Bytes
     dtype: str
     quantization: str | None = None
+    local_attention: _LocalAttentionEntry | None = None
+    recurrent: _RecurrentEntry | None = None
+    cacheless_layers: Annotated[int, Field(ge=0)] = 0
+    indexer: _IndexerEntry | None = None
+    experts: _ExpertsEntry | None = None
+    kv_cache_dtype: str | None = None
+    stated_parameters: Positive | None = None
+    least_compute_capability: Capability | None = None
+    vllm_arguments: Annotated[
+        dict[str, str],
+        Field(description="More of vLLM's flags, without dashes; empty for a mere switch."),
+    ] = Field(default_factory=dict)
     disk: Bytes
     runtimes: Annotated[tuple[EngineName, ...], Field(min_length=1)]
     requires_auth: bool = False
@@ -93,10 +153,19 @@ class _ModelEntry(_Entry):
     tuning: _TuningEntry | None = None
 
     def to_domain(self) -> ModelProfile:
-        plain = self.model_dump(exclude={"attention", "tuning", "weights", "disk"})
+        parts = {"attention", "local_attention", "recurrent", "indexer", "experts", "tuning"}
+        plain = self.model_dump(exclude={*parts, "weights", "disk"})
+        attention = Attention(**self.attention.model_dump())
+        local, recurrent = self.local_attention, self.recurrent
         return ModelProfile(
             **plain,
-            attention=Attention(**self.attention.model_dump()),
+            attention=attention,
+            local_attention=local.to_domain(attention) if local else None,
+            recurrent=RecurrentLayers(layers=recurrent.layers, state_bytes=recurrent.state)
+            if recurrent
+            else None,
+            indexer=Indexer(**self.indexer.model_dump()) if self.indexer else None,
+            experts=Experts(**self.experts.model_dump()) if self.experts else None,
             weight_bytes=self.weights,
             disk_bytes=self.disk,
             tuning=self.tuning.to_domain() if self.tuning else None,
@@ -178,14 +247,18 @@ def default_directory() -> Path:
     return inside if inside.is_dir() else package.parent / "presets"
 
 
-def load_catalogue(directory: Path | None = None) -> Catalogue:
-    """Everything below `directory` (None: what kaito was installed with), sorted by name.
+def load_catalogue(directory: Path | None = None, *, models: Path | None = None) -> Catalogue:
+    """Everything below `directory` (None: what kaito was installed with), sorted by name, and the
+    models of one's own: a file, or a folder of them.
 
     Raises: InvalidInput that lists every problem of every file, each with file, key and value.
     """
     root = directory or default_directory()
     problems: list[Problem] = []
-    models = _converted(_entries(root, "models", _ModelEntry, problems), problems)
+    found = _entries(root, "models", _ModelEntry, problems)
+    if models is not None:
+        found += _own_models(models, problems)
+    profiles = _converted(found, problems)
     gpus = _converted(_entries(root, "gpus", _GpuEntry, problems), problems)
     engines = _converted(_entries(root, "engines", _EngineEntry, problems), problems)
     clouds = _entries(root, "instance_types", _CloudEntry, problems)
@@ -193,7 +266,7 @@ def load_catalogue(directory: Path | None = None) -> Catalogue:
     if problems:
         raise InvalidInput(problems)
     return Catalogue(
-        models=tuple(sorted(models, key=lambda one: one.name)),
+        models=tuple(sorted(profiles, key=lambda one: one.name)),
         gpus=tuple(sorted(gpus, key=lambda one: one.name)),
         instance_types=tuple(sorted(instance_types, key=lambda one: one.name)),
         engines=tuple(sorted(engines, key=lambda one: (one.name, one.version))),
@@ -213,12 +286,35 @@ def _entries(
                 remedy="Give the directory that holds models/, gpus/, instance_types/, engines/",
             )
         )
+    return _read(((f"{folder}/{path.name}", path) for path in files), schema, problems)
+
+
+def _own_models(path: Path, problems: list[Problem]) -> list[tuple[str, _ModelEntry]]:
+    """The valid ones of one model file, or of a folder of them."""
+    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    if not files:
+        problems.append(
+            Problem(
+                field="models",
+                message=f"no *.yaml file in {path}",
+                remedy="Give a model's file, or the folder that holds such files",
+            )
+        )
+    return _read(((str(file), file) for file in files), _ModelEntry, problems)
+
+
+def _read(
+    files: Iterable[tuple[str, Path]], schema: type[_E], problems: list[Problem]
+) -> list[tuple[str, _E]]:
+    """The valid files by the name to call them; adds the others' problems."""
     found: list[tuple[str, _E]] = []
-    for path in files:
-        name = f"{folder}/{path.name}"
+    for name, path in files:
         try:
             document = yaml.load(path.read_bytes(), Loader=_Loader)  # a safe loader either way
             found.append((name, schema.model_validate(document)))
+        except OSError as error:
+            message = f"cannot be read: {error.strerror or error}"
+            problems.append(Problem(field=name, message=message))
         except yaml.YAMLError as error:
             problems.append(Problem(field=name, message=f"is not YAML: {error}"))
         except ValidationError as error:

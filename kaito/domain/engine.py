@@ -66,6 +66,7 @@ def choose_engine(
 
     Raises: NoEngine.
     """
+    _check_weights_can_be_read(gpu, model, newer_instance_type)
     ordered = sorted(engines, key=lambda engine: (engine.min_compute_capability, engine.version))
     usable = [
         engine for engine in ordered if engine.supports(gpu) and engine.name in model.runtimes
@@ -97,6 +98,20 @@ def _old_card_warning(
     )
     advice = f"; {newer} fits and runs vLLM" if newer else "; a newer GPU runs vLLM"
     return text + advice
+
+
+def _check_weights_can_be_read(gpu: Gpu, model: ModelProfile, newer: str | None) -> None:
+    """Raises: NoEngine."""
+    least = model.min_compute_capability
+    if gpu.compute_capability is None or gpu.compute_capability >= least:
+        return
+    what = f"has {model.quantization} weights, which need" if model.quantized else "needs"
+    instance = f"an instance type such as {newer}" if newer else "an instance type with a newer GPU"
+    raise NoEngine(
+        f"{model.name} {what} compute capability {_dotted(least)}, and {gpu.name} has "
+        f"{gpu.capability_text}",
+        remedy=f"Choose {instance}",
+    )
 
 
 def _refusal(

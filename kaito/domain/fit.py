@@ -165,7 +165,7 @@ def _candidate(
 
 def _inference_plan(candidate: Candidate, asked: int | None) -> FitPlan:
     context = asked or candidate.longest
-    cached = _cached_tokens(candidate)
+    cached = _cached_tokens(candidate, context)
     explanation = (
         *layout_text(candidate),
         budget_text(candidate, candidate.memory_of(0)),
@@ -174,10 +174,17 @@ def _inference_plan(candidate: Candidate, asked: int | None) -> FitPlan:
     return _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
 
 
-def _cached_tokens(candidate: Candidate) -> int:
-    """Tokens that one replica caches: vLLM fills its budget, transformers holds one sequence."""
+def _cached_tokens(candidate: Candidate, context: int) -> int:
+    """Tokens that one replica caches: vLLM fills its budget, transformers holds one sequence.
+
+    Where layers have a window or a state, it depends on how long the sequences are: of `context`
+    tokens here, as in vLLM's own log.
+    """
     if candidate.choice.engine.name is not EngineName.VLLM:
         return candidate.longest
+    if not candidate.model.caches_evenly:
+        room = candidate.budget - candidate.memory_of(0).total
+        return room * context // candidate.memory_of(context).kv_cache
     block = KV_BLOCK_TOKENS * kv_bytes_per_token(
         candidate.model,
         tensor_parallel=candidate.layout.tensor_parallel,

@@ -53,6 +53,7 @@ _NON_TORCH_NCCL_BYTES: Final = int(2.1 * GIB)  # per GPU of a tensor-parallel gr
 _GRAPHS_BASE_BYTES: Final = int(0.38 * GIB)
 _GRAPHS_BYTES_PER_LAYER: Final = int(0.0166 * GIB)
 _LARGE_CARD_BYTES: Final = 70 * GIB
+_SMALL_CARD_SEQS: Final = 256
 VLLM_LORA_RANK: Final = 16  # vLLM's default --max-lora-rank
 
 # --- transformers ---
@@ -117,15 +118,55 @@ def default_max_num_seqs(gpu: Gpu) -> int:
     Source: vllm-project/vllm vllm/engine/arg_utils.py (1024 from 70 GiB up, A100 excepted).
     """
     large = gpu.usable_bytes >= _LARGE_CARD_BYTES and "A100" not in gpu.name.upper()
-    return 1024 if large else 256
+    return 1024 if large else _SMALL_CARD_SEQS
+
+
+def max_num_batched_tokens(gpu: Gpu) -> int:
+    """vLLM's default for tokens of one step in its API server.
+
+    Source: vllm-project/vllm vllm/engine/arg_utils.py (8192 from 70 GiB up, A100 excepted).
+    """
+    return 8192 if default_max_num_seqs(gpu) > _SMALL_CARD_SEQS else 2048
 
 
 def kv_bytes_per_token(
     model: ModelProfile, *, tensor_parallel: int = 1, pipeline_parallel: int = 1
 ) -> int:
-    """Bytes of 16-bit KV cache per token on the GPU that holds the most layers."""
-    elements = model.attention.cached_elements(tensor_parallel)
-    return ceil(model.layers / pipeline_parallel) * elements * BYTES_16_BIT
+    """Bytes of KV cache that each further token takes on the GPU that holds the most layers."""
+    return model.kv_bytes_per_token(
+        tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel
+    )
+
+
+def kv_cache_bytes(
+    model: ModelProfile,
+    gpu: Gpu,
+    context_tokens: int,
+    *,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+) -> int:
+    """Bytes that vLLM caches for one sequence on the GPU that holds the most layers.
+
+    Layers with a window hold that and what one step adds, and one block more; recurrent ones a
+    state. Source: vllm-project/vllm vllm/v1/kv_cache_interface.py, max_memory_usage_bytes.
+    """
+    if context_tokens == 0:
+        return 0
+    per_token = kv_bytes_per_token(
+        model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel
+    )
+    size = ceil(context_tokens / KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS * per_token
+    local, recurrent = model.local_attention, model.recurrent
+    if local is not None:
+        held = min(context_tokens, local.window - 1 + max_num_batched_tokens(gpu))
+        blocks = ceil(held / KV_BLOCK_TOKENS) + 1
+        layer = KV_BLOCK_TOKENS * model.cached_bytes(local.attention, tensor_parallel)
+        size += ceil(local.layers / pipeline_parallel) * blocks * layer
+    if recurrent is not None:
+        state = ceil(recurrent.state_bytes / tensor_parallel)
+        size += ceil(recurrent.layers / pipeline_parallel) * state
+    return size
 
 
 def inference_memory(
@@ -179,10 +220,6 @@ def _vllm_memory(
     lora_rank: int,
     max_num_seqs: int,
 ) -> MemoryBreakdown:
-    per_token = kv_bytes_per_token(
-        model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel
-    )
-    blocks = ceil(context_tokens / KV_BLOCK_TOKENS)
     logits = model.vocab_size * max_num_seqs * 4
     stage_layers = ceil(model.layers / pipeline_parallel)
     lora_elements = sum(
@@ -190,7 +227,13 @@ def _vllm_memory(
     )
     return MemoryBreakdown(
         weights=_weights(model, tensor_parallel, pipeline_parallel) + _rotary_table(model),
-        kv_cache=blocks * KV_BLOCK_TOKENS * per_token,
+        kv_cache=kv_cache_bytes(
+            model,
+            gpu,
+            context_tokens,
+            tensor_parallel=tensor_parallel,
+            pipeline_parallel=pipeline_parallel,
+        ),
         activations=max(
             _ACTIVATION_FLOOR_BYTES, int(_ACTIVATION_SLOPE * logits) + _ACTIVATION_BASE_BYTES
         ),
@@ -213,9 +256,15 @@ def _transformers_memory(
     """One sequence, layers spread over `stages` GPUs (device_map=auto).
 
     The cache of a layer is extended by concatenation (DynamicCache.update in
-    huggingface/transformers src/transformers/cache_utils.py), so one layer exists twice.
+    huggingface/transformers src/transformers/cache_utils.py), so one layer exists twice. Layers
+    with a window are counted as if they had none.
     """
     layer_kv = model.attention.cached_elements() * BYTES_16_BIT
+    local, recurrent = model.local_attention, model.recurrent
+    cached = kv_bytes_per_token(model, pipeline_parallel=stages) + layer_kv
+    if local is not None:
+        cached += ceil(local.layers / stages) * local.attention.cached_elements() * BYTES_16_BIT
+    states = ceil(recurrent.layers / stages) * recurrent.state_bytes if recurrent else 0
     stage_layers = ceil(model.layers / stages)
     # Prefill: residual, float32 norm, its result, and the four wide tensors of the gated MLP.
     prefill_elements = 5 * model.hidden_size + 4 * model.intermediate_size
@@ -223,7 +272,7 @@ def _transformers_memory(
     merged = min(adapters, 1) * _adapter_parameters(model, lora_rank, None, stage_layers)
     return MemoryBreakdown(
         weights=_weights(model, 1, stages),
-        kv_cache=context_tokens * layer_kv * (stage_layers + 1),
+        kv_cache=context_tokens * cached + min(1, context_tokens) * states,
         activations=context_tokens * prefill_elements * BYTES_16_BIT + model.vocab_size * 4,
         runtime=_TORCH_RUNTIME_BYTES,
         adapters=merged * _ADAPTER_BYTES,
@@ -274,10 +323,9 @@ def tuning_memory(
 def _weights(model: ModelProfile, tensor_parallel: int, stages: int) -> int:
     """Bytes of weights on the fullest GPU. The first stage also holds the embedding, the last one
     lm_head, so stages are uneven."""
-    per_parameter = Fraction(model.weight_bytes, max(1, model.parameters))
-    embedding = model.embedding_parameters * per_parameter
+    embedding = model.embedding_bytes
     blocks = (model.weight_bytes - embedding) * Fraction(ceil(model.layers / stages), model.layers)
-    one_table = model.vocab_size * model.hidden_size * per_parameter
+    one_table = embedding if model.tied_embeddings else embedding // 2
     ends = embedding if stages == 1 else one_table
     return ceil((blocks + ends) / tensor_parallel)
 
@@ -285,7 +333,8 @@ def _weights(model: ModelProfile, tensor_parallel: int, stages: int) -> int:
 def _rotary_table(model: ModelProfile) -> int:
     """vLLM's cosine and sine table, in full on every GPU: seen in the printed weights of
     Llama-3.1-8B (0.03 GiB) and Llama-4-Scout (2.5 GiB)."""
-    return model.token_limit * model.attention.head_dim * BYTES_16_BIT
+    attention = model.attention
+    return model.token_limit * (attention.qk_rope_head_dim or attention.head_dim) * BYTES_16_BIT
 
 
 def _tuned_weights(model: ModelProfile, method: TuningMethod) -> int:

@@ -1,11 +1,28 @@
 """What a language model is made of, as far as memory, disk and engines care."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from math import ceil
 from typing import Final
 
+from kaito.domain.linear import Linear, linears_of
+from kaito.domain.quantization import QUANTIZATIONS, Quantization
 from kaito.domain.workspace import TuningMethod
+
+__all__ = [
+    "BYTES_PER_PARAMETER",
+    "Attention",
+    "EngineName",
+    "Experts",
+    "Indexer",
+    "Linear",
+    "LocalAttention",
+    "ModelProfile",
+    "RecurrentLayers",
+    "TuningSupport",
+]
 
 BYTES_PER_PARAMETER: Final = {
     "float32": 4,
@@ -14,6 +31,8 @@ BYTES_PER_PARAMETER: Final = {
     "float8_e4m3fn": 1,
     "int8": 1,
 }
+_CACHE_BYTES: Final = {None: 2, "fp8": 1}  # bytes of one cached element by kv_cache_dtype
+_SCALE_GROUP: Final = 128  # elements of an fp8 vector that share one float32 scale
 
 
 class EngineName(StrEnum):
@@ -27,9 +46,10 @@ class Attention:
 
     Multi-head (kv_heads == heads), grouped-query and multi-query attention cache
     2 x kv_heads x head_dim elements per token. Multi-head latent attention (DeepSeek) caches one
-    compressed vector of kv_lora_rank + qk_rope_head_dim elements, on every GPU in full.
+    compressed vector of kv_lora_rank + qk_rope_head_dim elements, on every GPU in full; its
+    head_dim is that of queries, rotated part included, and v_head_dim that of values.
     `sliding_window` is recorded, not used: neither engine frees what lies outside the window of a
-    model whose layers all have one.
+    model whose layers all have one. Where only some layers have one, see `LocalAttention`.
     """
 
     heads: int
@@ -38,12 +58,19 @@ class Attention:
     sliding_window: int | None = None  # tokens
     kv_lora_rank: int | None = None
     qk_rope_head_dim: int | None = None
+    q_lora_rank: int | None = None
+    v_head_dim: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.kv_heads <= self.heads or self.heads % self.kv_heads:
             raise ValueError(f"{self.kv_heads} KV heads do not divide {self.heads} heads")
         if (self.kv_lora_rank is None) != (self.qk_rope_head_dim is None):
             raise ValueError("kv_lora_rank and qk_rope_head_dim are given together or not at all")
+
+    @property
+    def output_size(self) -> int:
+        """Elements that all heads together put out."""
+        return self.heads * (self.v_head_dim or self.head_dim)
 
     @property
     def kind(self) -> str:
@@ -85,21 +112,75 @@ class TuningSupport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
-    """One linear layer by the name that adapters target; sizes are elements."""
+class LocalAttention:
+    """Layers that look back over `window` tokens only, beside others that see the whole context.
 
-    name: str
-    inputs: int
-    outputs: int
+    vLLM's hybrid cache manager frees what lies outside the window of such layers.
+    """
+
+    layers: int
+    window: int  # tokens
+    attention: Attention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurrentLayers:
+    """State-space or linear-attention layers: a state of fixed size per sequence, shared out over
+    the GPUs of a tensor-parallel group."""
+
+    layers: int
+    state_bytes: int  # of one layer and sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexer:
+    """Layers of sparse attention that also cache an fp8 key of `head_dim` elements per token, with
+    a float32 scale per 128 of them, on every GPU in full.
+
+    Source: vllm-project/vllm vllm/model_executor/models/deepseek_v2.py, DeepseekV32IndexerCache.
+    """
+
+    layers: int
+    head_dim: int
 
     @property
-    def parameters(self) -> int:
-        return self.inputs * self.outputs
+    def cached_bytes(self) -> int:
+        """Bytes that one layer caches per token."""
+        return self.head_dim + 4 * self.head_dim // _SCALE_GROUP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """The routed experts in each of `layers`; sizes count elements.
+
+    `gated` experts have three matrices, others two. `input_size` None is the model's hidden size;
+    Nemotron 3 Super and Ultra feed their experts a smaller latent vector.
+    """
+
+    layers: int
+    count: int
+    per_token: int
+    intermediate_size: int
+    input_size: int | None = None
+    gated: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.per_token <= self.count:
+            raise ValueError(f"{self.per_token} experts per token of {self.count} in all")
+
+    def parameters(self, hidden_size: int) -> int:
+        """Parameters of one expert of one layer."""
+        matrices = 3 if self.gated else 2
+        return matrices * (self.input_size or hidden_size) * self.intermediate_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProfile:
-    """One servable model. Sizes of layers count elements; weights, cache and disk are bytes."""
+    """One servable model. Sizes of layers count elements; weights, cache and disk are bytes.
+
+    `layers` counts all decoder blocks. Those that are neither local nor recurrent nor among
+    `cacheless_layers` (MLP or experts alone, or another layer's cache) cache the whole context.
+    """
 
     name: str
     hf_id: str
@@ -113,11 +194,20 @@ class ModelProfile:
     vocab_size: int
     tied_embeddings: bool  # lm_head shares the embedding's weights
     token_limit: int  # longest context the model was trained for, in tokens
-    weight_bytes: int  # of all weight files together
-    dtype: str
-    quantization: str | None
+    weight_bytes: int  # of all weight files that are loaded, together
+    dtype: str  # of what is not quantised
+    quantization: str | None  # of the linear layers, or most of them: a key of QUANTIZATIONS
     disk_bytes: int
     runtimes: tuple[EngineName, ...]
+    local_attention: LocalAttention | None = None
+    recurrent: RecurrentLayers | None = None
+    cacheless_layers: int = 0
+    indexer: Indexer | None = None
+    experts: Experts | None = None
+    kv_cache_dtype: str | None = None  # None: 16 bits
+    stated_parameters: int | None = None  # where the weight files cannot tell how many
+    least_compute_capability: tuple[int, int] | None = None  # where the engines' do not suffice
+    vllm_arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
     requires_auth: bool = False  # Hugging Face asks for a token
     aliases: tuple[str, ...] = ()
     tool_call_parser: str | None = None
@@ -136,16 +226,95 @@ class ModelProfile:
                 f"ModelProfile {self.name!r}: dtype must be one of "
                 f"{', '.join(BYTES_PER_PARAMETER)}, got {self.dtype!r}"
             )
+        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
+            raise ValueError(
+                f"ModelProfile {self.name!r}: quantization must be one of "
+                f"{', '.join(QUANTIZATIONS)}, got {self.quantization!r}"
+            )
+        if self.kv_cache_dtype not in _CACHE_BYTES:
+            raise ValueError(
+                f"ModelProfile {self.name!r}: kv_cache_dtype must be fp8 or left out, "
+                f"got {self.kv_cache_dtype!r}"
+            )
+        if self.full_attention_layers < 0:
+            raise ValueError(
+                f"ModelProfile {self.name!r}: local, recurrent and cacheless layers are more than "
+                f"the {self.layers} layers"
+            )
 
-    def kv_bytes_per_token(self, dtype_bytes: int = 2, *, tensor_parallel: int = 1) -> int:
-        """Bytes of KV cache per token of context, over all layers, on each GPU of a
-        tensor-parallel group."""
-        return self.layers * self.attention.cached_elements(tensor_parallel) * dtype_bytes
+    @property
+    def quantized(self) -> Quantization | None:
+        """The format of the linear layers; None when they are in `dtype`."""
+        return QUANTIZATIONS[self.quantization] if self.quantization else None
+
+    @property
+    def min_compute_capability(self) -> tuple[int, int]:
+        """The oldest GPUs whose kernels read this model's weights; (0, 0) for any."""
+        needs = [self.least_compute_capability or (0, 0)]
+        if self.quantized is not None:
+            needs.append(self.quantized.min_compute_capability)
+        return max(needs)
+
+    @property
+    def full_attention_layers(self) -> int:
+        """Layers that cache every token of the context."""
+        local = self.local_attention.layers if self.local_attention else 0
+        recurrent = self.recurrent.layers if self.recurrent else 0
+        return self.layers - local - recurrent - self.cacheless_layers
+
+    @property
+    def caches_evenly(self) -> bool:
+        """Whether every token takes the same cache: no layer has a window or a state."""
+        return self.local_attention is None and self.recurrent is None
+
+    def cached_bytes(self, attention: Attention, tensor_parallel: int = 1) -> int:
+        """Bytes that one layer of this shape caches per token on each GPU.
+
+        Sparse latent attention keeps the rotated part in 16 bits and scales beside an fp8 vector
+        (vLLM's fp8_ds_mla layout, vllm/v1/attention/backends/mla/flashmla_sparse.py).
+        """
+        rank, rope = attention.kv_lora_rank, attention.qk_rope_head_dim
+        if self.indexer and self.kv_cache_dtype == "fp8" and rank is not None and rope is not None:
+            return rank + 4 * rank // _SCALE_GROUP + 2 * rope
+        return attention.cached_elements(tensor_parallel) * _CACHE_BYTES[self.kv_cache_dtype]
+
+    def kv_bytes_per_token(self, *, tensor_parallel: int = 1, pipeline_parallel: int = 1) -> int:
+        """Bytes of cache that each token of context adds, on the GPU that holds the most layers.
+
+        Layers with a window add theirs only up to its length, and are not counted.
+        """
+        layers = ceil(self.full_attention_layers / pipeline_parallel)
+        size = layers * self.cached_bytes(self.attention, tensor_parallel)
+        if self.indexer is not None:
+            size += ceil(self.indexer.layers / pipeline_parallel) * self.indexer.cached_bytes
+        return size
+
+    @property
+    def embedding_bytes(self) -> int:
+        """Bytes of the embedding and, unless it shares them, of lm_head: never quantised."""
+        return self.embedding_parameters * BYTES_PER_PARAMETER[self.dtype]
 
     @property
     def parameters(self) -> int:
-        """Number of parameters, derived from the weight files (quantised models excepted)."""
-        return round(Fraction(self.weight_bytes, BYTES_PER_PARAMETER[self.dtype]))
+        """Number of parameters: stated, or derived from the weight files.
+
+        Of quantised models everything but the embeddings is taken as quantised, which is a few
+        percent too many.
+        """
+        if self.stated_parameters is not None:
+            return self.stated_parameters
+        if self.quantized is None:
+            return round(Fraction(self.weight_bytes, BYTES_PER_PARAMETER[self.dtype]))
+        rest = max(0, self.weight_bytes - self.embedding_bytes)
+        return self.embedding_parameters + round(rest / self.quantized.bytes_per_parameter)
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token passes through, embeddings included."""
+        if self.experts is None:
+            return self.parameters
+        idle = self.experts.layers * (self.experts.count - self.experts.per_token)
+        return self.parameters - idle * self.experts.parameters(self.hidden_size)
 
     @property
     def embedding_parameters(self) -> int:
@@ -159,28 +328,5 @@ class ModelProfile:
 
     @property
     def linears(self) -> tuple[Linear, ...]:
-        """The linear layers of one decoder block.
-
-        Phi-3 fuses the projections: huggingface/transformers
-        src/transformers/models/phi3/modeling_phi3.py (qkv_proj, o_proj, gate_up_proj, down_proj).
-        """
-        attention, hidden, wide = self.attention, self.hidden_size, self.intermediate_size
-        query, key = attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim
-        output = Linear(name="o_proj", inputs=query, outputs=hidden)
-        down = Linear(name="down_proj", inputs=wide, outputs=hidden)
-        if self.architecture == "Phi3ForCausalLM":
-            return (
-                Linear(name="qkv_proj", inputs=hidden, outputs=query + 2 * key),
-                output,
-                Linear(name="gate_up_proj", inputs=hidden, outputs=2 * wide),
-                down,
-            )
-        return (
-            Linear(name="q_proj", inputs=hidden, outputs=query),
-            Linear(name="k_proj", inputs=hidden, outputs=key),
-            Linear(name="v_proj", inputs=hidden, outputs=key),
-            output,
-            Linear(name="gate_proj", inputs=hidden, outputs=wide),
-            Linear(name="up_proj", inputs=hidden, outputs=wide),
-            down,
-        )
+        """The linear layers of one attention block and its dense or shared MLP."""
+        return linears_of(self)

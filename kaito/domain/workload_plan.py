@@ -38,6 +38,7 @@ RESULTS_DIR: Final = "/mnt/results"
 _VLLM_SERVER: Final = "/workspace/vllm/inference_api.py"
 _TRANSFORMERS_SERVER: Final = "/workspace/tfs/inference_api.py"
 _TUNING_SCRIPT: Final = "/workspace/tfs/fine_tuning.py"
+_CHAT_TEMPLATES: Final = "/workspace/chat_templates"
 _ACCELERATE: Final = ("accelerate", "launch")
 
 # Time a model server may take to start: 15 min and 18 s for each GiB of weights, within 30 to
@@ -145,9 +146,15 @@ def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
         flags["tool-call-parser"] = model.tool_call_parser
     if model.reasoning_parser:
         flags["reasoning-parser"] = model.reasoning_parser
+    if model.tool_call_parser and model.chat_template:
+        flags["chat-template"] = f"{_CHAT_TEMPLATES}/{model.chat_template}"
+    if model.kv_cache_dtype:
+        flags["kv-cache-dtype"] = model.kv_cache_dtype
     arguments = [f"--{flag}={value}" for flag, value in flags.items()]
+    more = sorted(model.vllm_arguments.items())
     if model.tool_call_parser:
         arguments.append("--enable-auto-tool-choice")
+    arguments += [f"--{flag}={value}" if value else f"--{flag}" for flag, value in more]
     if adapters:
         # The fit keeps memory for one slot per adapter.
         arguments += [

@@ -98,3 +98,19 @@ def test_transformers_on_a_card_older_than_a_missing_vllm_is_no_surprise(
 ) -> None:
     engines = [one for one in catalogue.engines if one.name is EngineName.TRANSFORMERS]
     assert choose_engine(engines, catalogue.gpu(V100), catalogue.model("phi-4")).warning is None
+
+
+def test_weights_that_a_card_cannot_read(catalogue: Catalogue) -> None:
+    fp8 = catalogue.model("ministral-3-8b-instruct-2512")
+    with pytest.raises(NoEngine) as caught:
+        choose_engine(catalogue.engines, catalogue.gpu(T4), fp8, newer_instance_type="Standard_X")
+    assert caught.value.message == (
+        f"{fp8.name} has fp8 weights, which need compute capability 8.0, and NVIDIA T4 has 7.5"
+    )
+    assert caught.value.remedy == "Choose an instance type such as Standard_X"
+    gemma = catalogue.model("gemma-3-4b-it")
+    with pytest.raises(NoEngine, match=r"gemma-3-4b-it needs compute capability 8\.0") as caught:
+        choose_engine(catalogue.engines, catalogue.gpu(T4), gemma)
+    assert caught.value.remedy == "Choose an instance type with a newer GPU"
+    for model in (fp8, gemma):
+        assert choose_engine(catalogue.engines, catalogue.gpu(A10), model).dtype == "bfloat16"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kaito.adapters.files import load_catalogue
 from kaito.domain.catalogue import Catalogue
-from kaito.domain.engine import EngineChoice, EngineName, choose_engine
+from kaito.domain.engine import EngineChoice, EngineName, NoEngine, choose_engine
 from kaito.domain.errors import InvalidInput
 from kaito.domain.fit import DoesNotFit, FitPlan, fit_inference, fit_tuning, what_would_fit
 from kaito.domain.memory import budget_bytes
@@ -115,7 +115,8 @@ def test_what_would_fit_names_the_cheapest_first() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "cheapest"),
     [
-        ({"cloud": "aws"}, None),
+        ({"cloud": "gcp"}, None),
+        ({"cloud": "aws"}, "g5.12xlarge"),  # prices are not known there, so by name
         ({"max_model_len": 16384}, A100),
         ({"tuning": TuningMethod.QLORA}, A10),
         ({"tuning": TuningMethod.LORA}, A100),
@@ -255,10 +256,10 @@ def test_a_plan_stays_within_budget_and_limit(
     model: object, machine: object, asked: int | None
 ) -> None:
     profile, shape = CATALOGUE.model(model.name), CATALOGUE.instance_type(machine.name)  # type: ignore[attr-defined]
-    choice = choose_engine(CATALOGUE.engines, shape.gpu, profile)
     try:
+        choice = choose_engine(CATALOGUE.engines, shape.gpu, profile)
         plan = fit_inference(profile, shape, choice, max_model_len=asked, node_limit=3)
-    except (DoesNotFit, InvalidInput):
+    except (DoesNotFit, InvalidInput, NoEngine):
         return
     budget = budget_bytes(shape.gpu, plan.engine.name)
     assert plan.memory.total + plan.headroom_bytes == budget
@@ -278,3 +279,12 @@ def test_one_head_per_gpu_is_as_far_as_tensors_split() -> None:
     )
     plan = fit_inference(model, CATALOGUE.instance_type(TWO_A10), chosen("phi-4", TWO_A10))
     assert sizes(plan) == (1, 2, 1, 1)
+
+
+def test_what_is_cached_of_mixed_layers_is_counted_in_whole_contexts() -> None:
+    plan = fit("gpt-oss-20b", A100, max_model_len=8192)
+    room = plan.headroom_bytes + plan.memory.kv_cache
+    assert plan.kv_cache_tokens == room * 8192 // plan.memory.kv_cache
+    longer = fit("gpt-oss-20b", A100, max_model_len=65536)
+    assert longer.kv_cache_tokens > plan.kv_cache_tokens  # windows cost long sequences less
+    assert plan.max_concurrency > longer.max_concurrency >= 1

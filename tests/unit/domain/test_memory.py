@@ -16,9 +16,11 @@ from kaito.domain.memory import (
     gpu_memory_utilization,
     inference_memory,
     kv_bytes_per_token,
+    kv_cache_bytes,
+    max_num_batched_tokens,
     tuning_memory,
 )
-from kaito.domain.model import Attention, ModelProfile
+from kaito.domain.model import Attention, ModelProfile, RecurrentLayers
 from kaito.domain.quantity import GIB
 from kaito.domain.workspace import TuningMethod
 
@@ -185,3 +187,72 @@ def test_longer_wider_or_unchecked_tuning_takes_more(
         tuning_memory(model, gpu, method, batch_size=2).total
         == tuning_memory(model, gpu, method, sequence_tokens=2048).total
     )
+
+
+@pytest.mark.parametrize(
+    ("tensor", "cache_gib", "tokens"),
+    [  # vLLM 0.19.0 on H100, 8192 tokens of context
+        (1, 58.47, 1_277_184),
+        (2, 63.28, 2_764_768),
+        (2, 59.32, 2_591_776),
+        (4, 66.57, 5_817_056),
+    ],
+)
+def test_windows_take_what_vllm_logs(
+    catalogue: Catalogue, tensor: int, cache_gib: float, tokens: int
+) -> None:
+    """Logs of llm-d-incubation/llm-d-planner pull request 205, commit d3121e05."""
+    model, gpu = catalogue.model("gpt-oss-20b"), catalogue.gpu(H100)
+    one = kv_cache_bytes(model, gpu, 8192, tensor_parallel=tensor)
+    assert cache_gib * GIB / one * 8192 == pytest.approx(tokens, rel=2e-3)
+
+
+def test_a_window_and_one_step_is_all_that_is_held(catalogue: Catalogue) -> None:
+    model, a10 = catalogue.model("gpt-oss-20b"), catalogue.gpu("NVIDIA A10")
+    assert max_num_batched_tokens(a10) == 2048
+    assert max_num_batched_tokens(catalogue.gpu(H100)) == 8192
+    layer = 2 * 8 * 64 * 2
+    assert kv_cache_bytes(model, a10, 0) == 0
+    assert kv_cache_bytes(model, a10, 100) == 12 * layer * (7 + 8) * 16
+    held = (127 + 2048 + 15) // 16 + 1
+    assert kv_cache_bytes(model, a10, 131072) == 12 * layer * (131072 + held * 16)
+
+
+def test_a_state_is_taken_once_per_sequence(catalogue: Catalogue, llama: ModelProfile) -> None:
+    gpu = catalogue.gpu(H100)
+    hybrid = replace(llama, recurrent=RecurrentLayers(layers=24, state_bytes=1001))
+    layer = llama.attention.cached_elements() * 2
+    assert kv_cache_bytes(hybrid, gpu, 16) == 24 * 1001 + 8 * 16 * layer
+    assert kv_cache_bytes(hybrid, gpu, 32) == 24 * 1001 + 8 * 32 * layer
+    split = kv_cache_bytes(hybrid, gpu, 16, tensor_parallel=2, pipeline_parallel=4)
+    assert split == 6 * 501 + 2 * 16 * layer // 2
+
+
+def test_transformers_knows_neither_windows_nor_blocks(
+    catalogue: Catalogue, transformers: Engine, llama: ModelProfile
+) -> None:
+    gpu = catalogue.gpu(H100)
+    model = catalogue.model("gpt-oss-20b")
+    memory = inference_memory(model, gpu, transformers, context_tokens=1000)
+    assert memory.kv_cache == 1000 * 25 * 2 * 8 * 64 * 2
+    hybrid = replace(llama, recurrent=RecurrentLayers(layers=24, state_bytes=1001))
+    states = [
+        inference_memory(hybrid, gpu, transformers, context_tokens=n).kv_cache for n in (0, 1)
+    ]
+    assert states == [0, 24 * 1001 + 9 * 2 * 8 * 128 * 2]
+
+
+def test_only_the_rotated_part_of_a_latent_head_has_a_table(
+    catalogue: Catalogue, vllm: Engine
+) -> None:
+    model = catalogue.model("deepseek-r1-0528")
+    memory = inference_memory(model, catalogue.gpu(H100), vllm, context_tokens=0)
+    assert memory.weights == model.weight_bytes + 163840 * 64 * 2
+
+
+def test_embeddings_of_quantised_models_stay_whole(catalogue: Catalogue, vllm: Engine) -> None:
+    model = catalogue.model("qwen3-8b-awq")
+    table = model.vocab_size * model.hidden_size * 2
+    two = inference_memory(model, catalogue.gpu(H100), vllm, context_tokens=0, pipeline_parallel=2)
+    rotary = model.token_limit * 128 * 2
+    assert two.weights - rotary == (model.weight_bytes - 2 * table + 1) // 2 + table

@@ -66,13 +66,13 @@ def test_preferred_nodes_come_first_in_their_order() -> None:
 
 
 def test_an_instance_type_is_one_more_thing_to_ask_for() -> None:
-    asking = workspace(instance_type="g5.xlarge")
-    right = own_node("right", {**A10_LABELS, labels.INSTANCE_TYPE: "G5.xlarge"})
+    asking = workspace(instance_type="g9.xlarge")
+    right = own_node("right", {**A10_LABELS, labels.INSTANCE_TYPE: "G9.xlarge"})
     found = find(own_node("none"), right, found=asking)
     assert found.usable == ("right",)
     assert shape_of(found).alternatives == (
         (
-            (labels.INSTANCE_TYPE, "G5.xlarge"),
+            (labels.INSTANCE_TYPE, "G9.xlarge"),
             (labels.GPU_COUNT, "1"),
             (labels.GPU_PRODUCT, "NVIDIA-A10"),
         ),
@@ -176,17 +176,17 @@ def test_nodes_without_gpus() -> None:
 
 
 def test_an_unknown_gpu() -> None:
-    odd = own_node(gpus={**A10_LABELS, labels.GPU_PRODUCT: "NVIDIA-A10G"})
+    odd = own_node(gpus={**A10_LABELS, labels.GPU_PRODUCT: "NVIDIA-A10X"})
     reason, message, remedy = why(find(odd))
     assert (reason, message) == (
         "UnknownGpu",
-        "gpu-0 has a GPU that kaito does not know (nvidia.com/gpu.product=NVIDIA-A10G)",
+        "gpu-0 has a GPU that kaito does not know (nvidia.com/gpu.product=NVIDIA-A10X)",
     )
     assert "NVIDIA-A10" in remedy
 
 
 def test_what_passes_by_itself_is_told_first() -> None:
-    odd = own_node("a", {**A10_LABELS, labels.GPU_PRODUCT: "NVIDIA-A10G"})
+    odd = own_node("a", {**A10_LABELS, labels.GPU_PRODUCT: "NVIDIA-A10X"})
     late, down = own_node("b", {}), own_node("c", {}, ready=False)
     assert why(find(odd, late, down))[0] == "NodesNotReady"
     assert why(find(odd, late))[0] == "NodesWithoutGpus"

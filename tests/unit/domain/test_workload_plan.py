@@ -109,6 +109,30 @@ def test_vllm_with_parsers_of_the_model() -> None:
     assert not any(argument.startswith("--revision") for argument in found.arguments)
 
 
+def test_vllm_with_what_else_a_model_needs() -> None:
+    found = planned(
+        instance_type="Standard_ND96isr_H200_v5",
+        inference={"preset": {"name": "glm-5.2-fp8"}},
+    )
+    assert "--kv-cache-dtype=fp8" in found.arguments
+    mistral = planned(inference={"preset": {"name": "ministral-3-8b-instruct"}})
+    assert mistral.arguments[-3:] == (
+        "--config-format=mistral",
+        "--load-format=mistral",
+        "--tokenizer-mode=mistral",
+    )
+    qwen = planned(
+        instance_type="Standard_NC24ads_A100_v4",
+        inference={"preset": {"name": "qwen2.5-coder-7b-instruct"}},
+    )
+    template = "--chat-template=/workspace/chat_templates/tool-chat-hermes.jinja"
+    assert template in qwen.arguments
+    kimi = planned(
+        instance_type="Standard_ND96isr_H200_v5", inference={"preset": {"name": "kimi-k2.5"}}
+    )
+    assert kimi.arguments[-2:] == ("--enable-auto-tool-choice", "--trust-remote-code")
+
+
 def test_the_command_line_of_transformers() -> None:
     found = planned(instance_type=V100)
     assert found.command == ("accelerate", "launch")
