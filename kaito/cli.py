@@ -8,6 +8,16 @@ import typer
 from kaito.domain.provisioner import Provisioner
 from kaito.logs import LogFormat, configure_logging
 
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        envvar="KAITO_MODELS",
+        help="Models of your own beside kaito's: a file that describes one, or a folder of such "
+        "files. The same for operator and webhook.",
+    ),
+]
+
 app = typer.Typer(
     help="Serve and fine-tune large language models on Kubernetes.\n\n"
     "To try a manifest with no cluster: python -m sim run FILE",
@@ -89,6 +99,7 @@ def operator_run(
             "Nodes that resource.labelSelector finds, and order none.",
         ),
     ] = Provisioner.KARPENTER,
+    models: ModelsOption = None,
     workers: Annotated[
         int, typer.Option(min=1, max=100, envvar="KAITO_WORKERS", help="Rounds at a time.")
     ] = 5,
@@ -145,6 +156,7 @@ def operator_run(
         lease_namespace=lease_namespace,
         http_address=http_address,
         http_port=http_port,
+        models=models,
     )
     try:
         code = run_operator(settings, kubeconfig=kubeconfig)
@@ -190,6 +202,7 @@ def webhook_run(
             "be left out, and any label of a Node may be selected by.",
         ),
     ] = Provisioner.KARPENTER,
+    models: ModelsOption = None,
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
@@ -213,7 +226,7 @@ def webhook_run(
         certificate=certificate, private_key=private_key, address=address, port=port
     )
     try:
-        run_webhook(settings, provisioner)
+        run_webhook(settings, provisioner, models)
     except InvalidInput as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

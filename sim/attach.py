@@ -26,6 +26,7 @@ class AttachSettings:
     speed: float
     seed: int = DEFAULT_SEED
     region: str = WorldSettings().region
+    models: Path | None = None  # a file or folder of the user's own
 
 
 def attach(
@@ -66,7 +67,7 @@ async def _attach(
     world = AttachedWorld(
         kubeconfig=settings.kubeconfig,
         seed=settings.seed,
-        catalogue=load_catalogue(),
+        catalogue=load_catalogue(models=settings.models),
         settings=WorldSettings(region=settings.region, latency_scale=1.0 / settings.speed),
         now_s=now_s,
         recorder=_PhaseReporter(on_phase),

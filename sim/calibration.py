@@ -6,8 +6,6 @@ from concurrent.futures import ProcessPoolExecutor
 from statistics import median, quantiles
 from typing import Final
 
-from kaito.adapters.files import load_catalogue
-from kaito.domain.catalogue import Catalogue
 from kaito.domain.decision import Wanted, decide
 from kaito.domain.engine import EngineName
 from kaito.domain.errors import InvalidInput, Problem
@@ -32,7 +30,7 @@ def calibrate(scenario: Scenario, *, seeds: int) -> Calibration:
     Raises: InvalidInput (not exactly one Workspace, or fewer than two seeds).
     """
     began_s = monotonic_s()
-    workspace, wanted = _only_workspace(scenario, load_catalogue())
+    workspace, wanted = _only_workspace(scenario)
     if seeds < 2:
         problem = Problem(field="--seeds", message=f"a spread needs at least 2 seeds, got {seeds}")
         raise InvalidInput([problem])
@@ -57,10 +55,10 @@ def calibrate(scenario: Scenario, *, seeds: int) -> Calibration:
     )
 
 
-def _only_workspace(scenario: Scenario, catalogue: Catalogue) -> tuple[Workspace, Wanted]:
+def _only_workspace(scenario: Scenario) -> tuple[Workspace, Wanted]:
     applied = [step for step in scenario.steps if isinstance(step, Apply)]
     found = [workspace for _, workspace in workspaces_in(applied)]
-    wanted = decide(found[0], catalogue, None) if len(found) == 1 else None
+    wanted = decide(found[0], scenario.catalogue, None) if len(found) == 1 else None
     if not isinstance(wanted, Wanted):
         names = ", ".join(workspace.name for workspace in found) or "none"
         problem = Problem(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
 
 import typer
 
+from sim.options import ModelsOption
+
 if TYPE_CHECKING:
     from kaito.domain.errors import InvalidInput, Problem
     from sim.result import Calibration, Progress, RunResult
@@ -77,6 +79,7 @@ def run(
         str | None,
         typer.Option(metavar="DURATION", help="Stop then, such as 30m or 2h, in simulated time."),
     ] = None,
+    models: ModelsOption = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress; print only what failed.")
     ] = False,
@@ -97,7 +100,7 @@ def run(
     """
     with _input_errors():
         until_s = _until(until)
-        scenario = _load(files)
+        scenario = _load(files, models)
         with _event_log(events, files) as log:
             result = _simulate(scenario, seed, until_s, log, quiet=quiet)
     if output is Output.JSON:
@@ -105,7 +108,7 @@ def run(
     else:
         from sim.report import print_run
 
-        replay = _replay(files, result.seed, until)
+        replay = _replay(files, result.seed, until, models)
         print_run(_console(sys.stdout), result, replay=replay, quiet=quiet)
     if not result.ok:
         raise typer.Exit(UNEXPECTED)
@@ -131,6 +134,7 @@ def calibrate(
         typer.Argument(metavar="[FILE]", help="Scenario or manifest; default: phi-3 quick start."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100_000, help="How many runs.")] = 1_000,
+    models: ModelsOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Hold simulated phase times against published measurements, over many seeds.
@@ -144,7 +148,7 @@ def calibrate(
     """
     with _input_errors():
         path = file or str(Path(__file__).parent / "scenarios" / "quickstart_phi_3.yaml")
-        result = _calibrate(_load([path]), seeds)
+        result = _calibrate(_load([path], models), seeds)
     if output is Output.JSON:
         _print_json(result.to_json())
     else:
@@ -182,6 +186,7 @@ def serve(
         int | None,
         typer.Option(min=0, metavar="N", help="Seed of everything random, in place of the file's."),
     ] = None,
+    models: ModelsOption = None,
 ) -> None:
     """Serve the simulated cluster as a Kubernetes API that kubectl can talk to.
 
@@ -195,13 +200,12 @@ def serve(
       python -m sim serve
       python -m sim serve --speed 1 --port 6443 sim/scenarios/quickstart_phi_3.yaml
     """
-    from sim.scenario import Scenario
     from sim.serve import ServeSettings, default_kubeconfig
     from sim.serve import serve as serve_scenario
 
     path = (kubeconfig or default_kubeconfig()).absolute()
     with _input_errors():
-        scenario = _load(files) if files else Scenario(files=())
+        scenario = _load(files or [], models)
         serve_scenario(
             scenario,
             ServeSettings(
@@ -227,6 +231,7 @@ def attach(
         typer.Option(min=0.1, max=1000, help="How many times as fast as a real cloud."),
     ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")] = 0,
+    models: ModelsOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no phases.")] = False,
 ) -> None:
     """Play the GPU machines of a real cluster, and the pods on them.
@@ -251,7 +256,7 @@ def attach(
     from sim.attach import AttachSettings
     from sim.attach import attach as attach_to
 
-    settings = AttachSettings(kubeconfig=kubeconfig, speed=speed, seed=seed)
+    settings = AttachSettings(kubeconfig=kubeconfig, speed=speed, seed=seed, models=models)
     with _input_errors():
         try:
             left = attach_to(
@@ -302,10 +307,10 @@ def _print_next_steps(url: str, page_url: str, kubeconfig: Path, speed: float) -
     sys.stdout.flush()
 
 
-def _load(files: list[str]) -> "Scenario":
+def _load(files: list[str], models: Path | None) -> "Scenario":
     from sim.loading import load
 
-    return load(files)
+    return load(files, models)
 
 
 def _simulate(
@@ -427,7 +432,11 @@ def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
-def _replay(files: list[str], seed: int, until: str | None) -> str:
+def _replay(files: list[str], seed: int, until: str | None, models: Path | None) -> str:
     """The command that runs the same again."""
     command = ["python", "-m", "sim", "run", *files, "--seed", str(seed)]
-    return shlex.join(command if until is None else [*command, "--until", until])
+    if until is not None:
+        command += ["--until", until]
+    if models is not None:
+        command += ["--models", str(models)]
+    return shlex.join(command)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from kaito.adapters.files import load_catalogue
+from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.gpu import InstanceType
 from kaito.domain.names import did_you_mean
@@ -70,15 +71,21 @@ class Settings:
         self.values = below.values | self.values
 
 
-def load(paths: Sequence[str]) -> Scenario:
+def load(paths: Sequence[str], models: Path | None = None) -> Scenario:
     """The scenario that files, directories and standard input (`-`) describe together.
+
+    `models`: a file or folder of models of the user's own, beside kaito's. Without `paths` nothing
+    happens in it.
 
     Scenario files count by what they say. Plain manifests are applied at the start; each Workspace
     among them that no scenario speaks of is expected to become READY.
 
     Raises: InvalidInput with every problem of every file.
     """
-    loader = _Loader()
+    catalogue = load_catalogue(models=models)
+    if not paths:
+        return Scenario(files=(), catalogue=catalogue)
+    loader = _Loader(catalogue)
     settings = Settings()
     for path in paths:
         loader.add_path(path, "", (), settings, plain=True)
@@ -91,8 +98,9 @@ def load(paths: Sequence[str]) -> Scenario:
 class _Loader:
     """Gathers steps, expectations and problems from every file."""
 
-    def __init__(self) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self.problems: list[Problem] = []
+        self._catalogue = catalogue
         self._placed: list[Placed] = []
         self._expectations: list[tuple[AnyExpect, Document, str]] = []
         self._descriptions: list[str] = []
@@ -224,15 +232,15 @@ class _Loader:
             message = "nothing ever happens: no file applies anything"
             remedy = "Add a timeline, or give a manifest"
             self.problems.append(Problem(field="", message=message, remedy=remedy))
-        catalogue = load_catalogue()
-        for placed, problem in find_problems([one.step for one in self._placed], catalogue):
+        steps = [one.step for one in self._placed]
+        for placed, problem in find_problems(steps, self._catalogue):
             one = self._placed[placed]
             within = one.path
             if isinstance(one.step, Patch) and problem.field not in {"name", "kind"}:
                 within = f"{within}.merge"
             self.problems.append(one.document.locate(problem, within=within))
         self._check_expectations()
-        self.problems += _region_problems(settings, catalogue.instance_types)
+        self.problems += _region_problems(settings, self._catalogue.instance_types)
 
     def _check_expectations(self) -> None:
         applied = {
@@ -274,6 +282,7 @@ class _Loader:
             expectations=(*(one for one, _, _ in self._expectations), *self._implied()),
             namespaces=tuple(sorted(used - made - {manifests.DEFAULT_NAMESPACE})),
             assumed_secrets=tuple(self._assumed_secrets(provided)),
+            catalogue=self._catalogue,
         )
 
     def _implied(self) -> Iterator[ExpectWorkspace]:

@@ -5,7 +5,6 @@ from typing import Final, TextIO
 
 import simpy
 
-from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import (
     POD,
     WORKSPACE,
@@ -72,7 +71,7 @@ class _Run:
         )
         self._world = World(
             seed=seed,
-            catalogue=load_catalogue(),
+            catalogue=scenario.catalogue,
             settings=scenario.world,
             log=log,
             stale_reads=stale,

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from kaito.adapters.files import load_catalogue
+from kaito.domain.catalogue import Catalogue
 from kaito.domain.provisioner import Provisioner
 from sim.expectations import AnyExpect
 from sim.manifests import Key
@@ -75,7 +77,8 @@ class Scenario:
 
     `namespaces` are used by objects and made by no step; `default` is not among them.
     `assumed_secrets` are the (namespace, name) that plain manifests name and no step makes.
-    `until_s` None: the run ends when nothing more happens.
+    `until_s` None: the run ends when nothing more happens. `catalogue` is read once, with the
+    user's own models, and is what every run of the scenario plans with.
     """
 
     files: tuple[str, ...]
@@ -87,3 +90,4 @@ class Scenario:
     expectations: tuple[AnyExpect, ...] = ()
     namespaces: tuple[str, ...] = ()
     assumed_secrets: tuple[tuple[str, str], ...] = ()
+    catalogue: Catalogue = field(default_factory=load_catalogue, repr=False, compare=False)

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import simpy
 
-from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import KubeApiError
 from kaito.system_clock import running_clock
 from sim.actions import perform, prepare
@@ -73,7 +72,7 @@ async def _serve(
     now_s = running_clock()
     world = World(
         seed=scenario.seed if settings.seed is None else settings.seed,
-        catalogue=load_catalogue(),
+        catalogue=scenario.catalogue,
         settings=replace(
             scenario.world, latency_scale=scenario.world.latency_scale / settings.speed
         ),

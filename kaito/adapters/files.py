@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -38,6 +38,10 @@ from kaito.domain.quantity import parse_bytes
 from kaito.domain.workspace import TuningMethod
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster
+
+
+_MODEL_NAME: Final = r"^[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?$"  # it is a pod's label, too
+_HF_ID: Final = r"^[\w.-]+/[\w.-]+$"
 
 
 def _bytes(value: object) -> object:
@@ -116,8 +120,8 @@ class _TuningEntry(_Entry):
 
 class _ModelEntry(_Entry):
     source: Source
-    name: str
-    hf_id: str
+    name: Annotated[str, Field(pattern=_MODEL_NAME, max_length=63)]
+    hf_id: Annotated[str, Field(pattern=_HF_ID)]
     revision: str | None = None
     license: str
     architecture: str

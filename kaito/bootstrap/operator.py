@@ -30,7 +30,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     """Run the operator until it is told to stop; the process's exit code.
 
     `kubeconfig` None: the pod's service account, or else the user's default configuration.
-    Raises: InvalidInput (no cluster is configured, or the presets are wrong).
+    Raises: InvalidInput (no cluster is configured, or the presets or models are wrong).
     """
     clock = SystemClock()
     configuration = load_configuration(kubeconfig)
@@ -44,7 +44,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         live=api,
         cloud=NodeClaimsOnly(),
         clock=clock,
-        catalogue=load_catalogue(),
+        catalogue=load_catalogue(models=settings.models),
         namespace=settings.namespace,
         provisioner=settings.provisioner,
     )

@@ -24,15 +24,17 @@ __all__ = ["WebhookSettings", "certificate_manifests", "configuration_manifest",
 
 
 def run_webhook(
-    settings: WebhookSettings, provisioner: Provisioner = Provisioner.KARPENTER
+    settings: WebhookSettings,
+    provisioner: Provisioner = Provisioner.KARPENTER,
+    models: Path | None = None,
 ) -> None:
-    """Serve until told to stop.
+    """Serve until told to stop. `models`: a file or folder of the user's own.
 
-    Raises: InvalidInput (certificate, key, address or port cannot be used, or the presets are
-    wrong).
+    Raises: InvalidInput (certificate, key, address or port cannot be used, or the presets or
+    models are wrong).
     """
     metrics = WebhookMetrics()
-    rules = WorkspaceAdmission(load_catalogue(), provisioner)
+    rules = WorkspaceAdmission(load_catalogue(models=models), provisioner)
     reviewer = Reviewer(rules.judge, metrics, monotonic_s)
     server = WebhookServer(settings)
     metrics.certificate_expires(server.certificate_expires_s)

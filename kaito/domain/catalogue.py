@@ -21,12 +21,24 @@ class UnknownName(DomainError):
         self.name = name
         self.nearest = nearest(name, names)
         self.message = f"unknown {what} {name!r}"
-        self.remedy = did_you_mean(name, names)
+        self.remedy = self._remedy(names)
         super().__init__(f"{self.message}. {self.remedy}")
+
+    def _remedy(self, names: list[str]) -> str:
+        return did_you_mean(self.name, names)
 
 
 class UnknownModel(UnknownName):
     """No model has this name, alias or Hugging Face id."""
+
+    def _remedy(self, names: list[str]) -> str:
+        if self.nearest and "/" not in self.name:
+            return did_you_mean(self.name, names)
+        listed = f"{did_you_mean(self.name, names)} " if self.nearest else ""
+        return (
+            f"{listed}A model that is not in the catalogue needs a file that describes it, named "
+            "to kaito with --models (KAITO_MODELS): see docs/models.md"
+        )
 
 
 class UnknownInstanceType(UnknownName):
@@ -53,7 +65,11 @@ class Catalogue:
     def __post_init__(self) -> None:
         """Raises: InvalidInput when two entries answer to one name."""
         problems: list[Problem] = []
-        models = [(key, one) for one in self.models for key in {one.name, one.hf_id, *one.aliases}]
+        models = [
+            (key, one)
+            for one in self.models
+            for key in dict.fromkeys((one.name, one.hf_id, *one.aliases))
+        ]
         index = {
             "_models": _index("model", models, problems),
             "_gpus": _index("GPU", ((one.name, one) for one in self.gpus), problems),

@@ -176,7 +176,7 @@ def test_a_bad_manifest_is_refused_in_the_domains_words(
     assert not told.ok
     assert told.err == (
         "The Workspace \"phi\" is invalid: inference.preset.name: unknown model 'phi-9'. "
-        "Did you mean phi-4?\n"
+        "Did you mean phi-4 or phi-2?\n"
     )
     assert not kubectl.run("get", "workspace", "phi", "-n", namespace).ok
 

@@ -20,13 +20,15 @@ SCENARIO_FILES = sorted(SCENARIOS.glob("*.yaml"))
 def quickstart() -> Scenario:
     """The phi-3 quick start, without its expectations."""
     loaded = load([str(SCENARIOS / "quickstart_phi_3.yaml")])
-    return Scenario(files=loaded.files, steps=loaded.steps)
+    return Scenario(files=loaded.files, steps=loaded.steps, catalogue=loaded.catalogue)
 
 
 def with_steps(scenario: Scenario, steps: Iterable[Step], **changes: Any) -> Scenario:
     """The scenario with more steps, in order of time."""
     together = sorted([*scenario.steps, *steps], key=lambda step: step.at_s)
-    return Scenario(files=scenario.files, steps=tuple(together), **changes)
+    return Scenario(
+        files=scenario.files, steps=tuple(together), catalogue=scenario.catalogue, **changes
+    )
 
 
 def workspace_key(scenario: Scenario) -> Key:

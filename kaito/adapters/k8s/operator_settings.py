@@ -1,6 +1,7 @@
 """The operator's settings, read once from flags and environment."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kaito.adapters.k8s.runner import DEFAULT_WORKERS
 from kaito.domain.provisioner import Provisioner
@@ -9,7 +10,8 @@ from kaito.domain.provisioner import Provisioner
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSettings:
     """Read once from flags and environment. `lease_namespace` empty: no leader election.
-    `namespace` empty: Workspaces of every namespace."""
+    `namespace` empty: Workspaces of every namespace. `models`: a file or folder of the user's own.
+    """
 
     provisioner: Provisioner = Provisioner.KARPENTER
     workers: int = DEFAULT_WORKERS
@@ -18,3 +20,4 @@ class OperatorSettings:
     lease_name: str = "kaito-operator"
     http_address: str = "127.0.0.1"
     http_port: int = 8080
+    models: Path | None = None

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from kaito.adapters.files import default_directory, load_catalogue
+from kaito.domain.catalogue import UnknownModel
 from kaito.domain.errors import InvalidInput
 from kaito.domain.quantity import GIB
 
@@ -103,3 +104,59 @@ def test_an_empty_directory_says_what_belongs_there(tmp_path: Path) -> None:
     found = problems(tmp_path)
     assert len(found) == 4
     assert "no *.yaml file" in found[0]
+
+
+OWN_MODEL = Path(__file__).parents[3] / "examples" / "models" / "qwen3-0.6b.yaml"
+
+
+def own_problems(models: Path) -> list[str]:
+    with pytest.raises(InvalidInput) as caught:
+        load_catalogue(models=models)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("models", [OWN_MODEL, OWN_MODEL.parent])
+def test_models_of_ones_own_stand_beside_kaitos(models: Path) -> None:
+    with pytest.raises(UnknownModel, match=r"named to kaito with --models \(KAITO_MODELS\)"):
+        load_catalogue().model("Qwen/Qwen3-0.6B")
+    catalogue = load_catalogue(models=models)
+    assert catalogue.model("Qwen/Qwen3-0.6B").name == "qwen3-0.6b"
+    assert [one.name for one in catalogue.models] == sorted(
+        ["qwen3-0.6b", *(one.name for one in load_catalogue().models)]
+    )
+
+
+def test_a_model_of_ones_own_that_is_wrong_names_file_key_and_value(tmp_path: Path) -> None:
+    text = OWN_MODEL.read_text()
+    for old, new in (
+        ("name: qwen3-0.6b", "name: Qwen 3"),
+        ("hf_id: Qwen/Qwen3-0.6B", "hf_id: qwen3"),
+        ("layers: 28", "layers: many"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    found = own_problems(tmp_path)
+    assert len(found) == 3
+    assert all(one.startswith(f"{file}: ") for one in found)
+    for key, value in (("name", "Qwen 3"), ("hf_id", "qwen3"), ("layers", "many")):
+        assert any(f": {key}: " in one and repr(value) in one for one in found), key
+
+
+def test_models_that_are_not_there(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.yaml"
+    assert own_problems(missing) == [f"{missing}: cannot be read: No such file or directory"]
+    (found,) = own_problems(tmp_path)
+    assert found == (
+        f"models: no *.yaml file in {tmp_path}. Give a model's file, or the folder that holds "
+        "such files"
+    )
+
+
+def test_a_model_that_kaito_has_is_refused(tmp_path: Path) -> None:
+    shutil.copy(default_directory() / "models" / "phi-4.yaml", tmp_path)
+    assert own_problems(tmp_path) == [
+        "phi-4: two entries are called so (model). Rename",
+        "microsoft/phi-4: two entries are called so (model). Rename",
+    ]

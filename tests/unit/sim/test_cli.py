@@ -207,6 +207,14 @@ class TestRun:
         assert result.stdout.splitlines()[-1].endswith(f"python -m sim run {manifest} --seed 0")
         assert result.stderr == ""
 
+    def test_a_model_of_ones_own_is_served(self) -> None:
+        manifest = ROOT / "examples" / "inference" / "kaito_workspace_qwen3_0.6b.yaml"
+        assert "unknown model 'Qwen/Qwen3-0.6B'" in refused(manifest)
+        result = sim("run", manifest, "--models", ROOT / "examples" / "models")
+        assert result.exit_code == 0, result.output
+        assert "READY" in result.stdout
+        assert "--models" in result.stdout
+
     def test_json_is_all_of_the_output(self, manifest: Path) -> None:
         result = sim("run", manifest, "-o", "json", "--seed", 5)
         values = json.loads(result.stdout)

@@ -29,7 +29,7 @@ VERSIONS = ("v1alpha1", "v1beta1")
 ADMISSION = WorkspaceAdmission(CATALOGUE)
 ENVIRONMENT = celpy.Environment()
 STATUS = {"status": {"workerNodes": []}}
-EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+EXAMPLES = sorted((ROOT / "examples").rglob("kaito_workspace_*.yaml"))
 
 
 @cache
