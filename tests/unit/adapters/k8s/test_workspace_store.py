@@ -634,7 +634,7 @@ def test_every_preset_makes_a_workload_that_the_store_takes(
         name = model.name.replace(".", "-")
         apply(
             name=name,
-            instance_type="Standard_NC24ads_A100_v4",
+            instance_type="Standard_ND96isr_H200_v5",
             inference={"preset": {"name": model.name}},
         )
         workload = workload_of(read(port, name))
