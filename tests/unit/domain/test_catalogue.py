@@ -58,3 +58,24 @@ def test_a_catalogue_can_be_sent_to_another_process(catalogue: Catalogue) -> Non
     copy = pickle.loads(pickle.dumps(catalogue))
     assert copy == catalogue
     assert copy.model("phi-4") == catalogue.model("phi-4")
+
+
+def test_a_model_of_ones_own_needs_a_file(catalogue: Catalogue) -> None:
+    with pytest.raises(UnknownModel) as near:
+        catalogue.model("Qwen/Qwen3-8B")
+    assert near.value.remedy.startswith("Did you mean Qwen/Qwen3-8B-AWQ or ")
+    with pytest.raises(UnknownModel) as far:
+        catalogue.model("zzz")
+    for error in (near, far):
+        assert "--models (KAITO_MODELS): see docs/models.md" in error.value.remedy
+
+
+def test_problems_come_in_order(catalogue: Catalogue) -> None:
+    twin = replace(catalogue.model("gemma-3-4b-it"), source="test")
+    with pytest.raises(InvalidInput) as caught:
+        replace(catalogue, models=(*catalogue.models, twin))
+    assert [problem.field for problem in caught.value.problems] == [
+        "gemma-3-4b-it",
+        "google/gemma-3-4b-it",
+        "gemma-3-4b-instruct",
+    ]
