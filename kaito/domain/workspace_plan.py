@@ -229,9 +229,9 @@ def _is_of_type(machine: Machine, instance_type: str) -> bool:
 
 def _as_it_runs(wanted: Wanted, live: WorkloadView) -> Wanted:
     """What KAITO made may have more pods than kaito's own fit has; each keeps its machine. A model
-    that KAITO spread over fewer machines than the fit has is served by these."""
-    fewer = wanted.workload.group is None and live.replicas <= wanted.workload.replicas
-    if not live.inherited or fewer or live.replicas == wanted.workload.replicas:
+    that KAITO spread over fewer machines than the fit does goes on with these."""
+    least = 1 if wanted.workload.group is not None else wanted.workload.replicas
+    if not live.inherited or live.replicas < least:
         return wanted
     return Wanted(
         sizing=replace(wanted.sizing, nodes=live.replicas),
