@@ -3,7 +3,6 @@
 Decided from what a real container would see: its name, command and arguments.
 """
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from kaito.adapters.fake.container_phases import (
 )
 from kaito.adapters.fake.latencies import GIB, Latencies
 from kaito.adapters.fake.streams import Streams
-from kaito.adapters.kube_api import KubeObject, labels_of, name_of, namespace_of
+from kaito.adapters.kube_api import KubeObject, name_of, namespace_of
 
 _VLLM_SERVER: Final = "/workspace/vllm/inference_api.py"
 _TRANSFORMERS_SERVER: Final = "/workspace/tfs/inference_api.py"
@@ -40,8 +39,6 @@ _SCRIPTS: Final = (_VLLM_SERVER, _TRANSFORMERS_SERVER, _TRAINER)
 _WEIGHTS_LOADER: Final = "model-weights-downloader"
 _PUSHER: Final = "pusher"
 _PAUSE: Final = "pause"
-_RANK_VARIABLE: Final = "POD_INDEX"
-_LABEL_PATH: Final = re.compile(r"metadata\.labels\['(.+)'\]")
 _GPU_PREFIX: Final = "nvidia.com/"
 
 
@@ -206,23 +203,13 @@ def command_of(container: Mapping[str, Any]) -> Command | None:
 
 
 def member_of(pod: KubeObject, container: Mapping[str, Any]) -> Member | None:
-    """Its place in a Ray group, from the options of the script that starts Ray and the variable
-    that holds the pod's index; None where it starts a server of its own."""
+    """Its place in a Ray group, from the options of the script that starts Ray and the pod's name;
+    None where it starts a server of its own."""
     options = _flags(_words(container))
-    size = options.get("ray_cluster_size", "")
-    if not size.isdecimal() or not options.get("ray_address"):
+    size, rank = options.get("ray_cluster_size", ""), name_of(pod).rpartition("-")[2]
+    if not size.isdecimal() or not rank.isdecimal() or not options.get("ray_address"):
         return None
-    rank = _rank(pod, container)
-    return Member(leader_host=options["ray_address"], rank=rank, size=int(size))
-
-
-def _rank(pod: KubeObject, container: Mapping[str, Any]) -> int:
-    for variable in container.get("env") or ():
-        field = (variable.get("valueFrom") or {}).get("fieldRef") or {}
-        label = _LABEL_PATH.fullmatch(field.get("fieldPath", ""))
-        if variable["name"] == _RANK_VARIABLE and label:
-            return int(labels_of(pod).get(label[1], "0"))
-    return 0
+    return Member(leader_host=options["ray_address"], rank=int(rank), size=int(size))
 
 
 def _words(container: Mapping[str, Any]) -> list[str]:

@@ -32,14 +32,17 @@ def comparable(body: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a wanted object that is compared field by field.
 
     Volumes count by name only: users write their sources, and the server drops and rewrites parts
-    of them; the template's hash tells of a change there. So does it of the generation, which says
-    what a Job was made for and is no reason to make another.
+    of them; the template's hash tells of a change there. So does it of a probe's grace period,
+    which servers before Kubernetes 1.28 may drop. The generation says what a Job was made for and
+    is no reason to make another.
     """
     copy: dict[str, Any] = plain(body)
     copy["metadata"].get("annotations", {}).pop(labels.GENERATION, None)
     pod = copy.get("spec", {}).get("template", {}).get("spec")
     if pod is not None and "volumes" in pod:
         pod["volumes"] = [{"name": volume["name"]} for volume in pod["volumes"]]
+    for container in (pod or {}).get("containers", ()):
+        container.get("livenessProbe", {}).pop("terminationGracePeriodSeconds", None)
     return copy
 
 

@@ -1,6 +1,7 @@
 """What the pods of a group have that a single server's pod has not.
 
-One pod template for all of them: who leads is read from the pod's index at start. Scripts and
+One pod template for all of them: who leads is read from the end of the pod's name. KAITO reads it
+from a label that StatefulSets give since Kubernetes 1.28. Scripts and
 probes are those of KAITO v0.12's image (kaito-project/kaito@056b8280b pkg/model/interface.go:
 567-601, pkg/workspace/inference/preset_inferences.go, presets/workspace/inference/vllm/
 multi-node-health-check.py). The scripts here are constants; values are their arguments.
@@ -12,7 +13,7 @@ from typing import Any, Final
 from kaito.adapters.kube_api import KubeObject
 from kaito.domain.ray_group import RAY_PORT, RayGroup
 
-POD_INDEX: Final = "POD_INDEX"
+_CLUSTER_SIZE: Final = "--ray_cluster_size="
 _SERVING: Final = "/workspace/vllm/multi-node-serving.sh"
 _HEALTH_CHECK: Final = "/workspace/vllm/multi-node-health-check.py"
 
@@ -23,6 +24,8 @@ _START: Final = """\
 set -eu
 ray=$1 size=$2 leader=$3 limit=$4
 shift 4
+POD_INDEX=${POD_NAME##*-}
+export POD_INDEX
 join() {
   "$@" &
   child=$!
@@ -41,6 +44,8 @@ join "$ray" worker "$leader" "$limit"
 # for parts of the model that are lost. KAITO's check lets the others live whatever happens; here
 # they follow a leader that does not answer, so that nobody holds on to a group of the past.
 _ALIVE: Final = """\
+POD_INDEX=${POD_NAME##*-}
+export POD_INDEX
 if [ "$POD_INDEX" = 0 ]; then
   exec python3 "$1" liveness "$2" "$3"
 fi
@@ -58,7 +63,7 @@ _KILL_AFTER_S: Final = 1
 def command(group: RayGroup, server: Sequence[str]) -> dict[str, Any]:
     """`command` and `args` of the container; `server` is what a single server would run."""
     options = [
-        f"--ray_cluster_size={group.size}",
+        f"{_CLUSTER_SIZE}{group.size}",
         f"--ray_address={group.leader_host}",
         f"--ray_init_timeout={group.join_limit_s}",
     ]
@@ -70,8 +75,7 @@ def command(group: RayGroup, server: Sequence[str]) -> dict[str, Any]:
 
 def environment() -> list[dict[str, Any]]:
     """Which pod of the group it is."""
-    path = "metadata.labels['apps.kubernetes.io/pod-index']"
-    return [{"name": POD_INDEX, "valueFrom": {"fieldRef": {"fieldPath": path}}}]
+    return [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
 
 
 def ports() -> list[dict[str, Any]]:
@@ -107,9 +111,9 @@ def is_of_group(owner: KubeObject) -> bool:
     """Whether the pods of a StatefulSet, kaito's or KAITO's, serve one model together."""
     containers = owner["spec"]["template"]["spec"].get("containers") or ()
     return any(
-        variable.get("name") == POD_INDEX
+        _CLUSTER_SIZE in word
         for container in containers
-        for variable in container.get("env") or ()
+        for word in (*(container.get("command") or ()), *(container.get("args") or ()))
     )
 
 

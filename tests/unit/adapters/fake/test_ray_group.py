@@ -162,14 +162,11 @@ def test_a_member_that_never_meets_the_others_is_started_again() -> None:
 
 
 def member_container(script: str, *args: str, **more: Any) -> dict[str, Any]:
-    path = "metadata.labels['apps.kubernetes.io/pod-index']"
-    env = [{"name": "POD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": path}}}]
-    return container("main", command=["/bin/sh", "-c", script], args=list(args), env=env, **more)
+    return container("main", command=["/bin/sh", "-c", script], args=list(args), **more)
 
 
 def member_pod(rank: int, main: dict[str, Any]) -> KubeObject:
-    labels = {"apps.kubernetes.io/pod-index": str(rank)}
-    metadata = {"namespace": "default", "name": f"llama-{rank}", "labels": labels}
+    metadata = {"namespace": "default", "name": f"llama-{rank}"}
     return {"metadata": metadata, "spec": {"containers": [main]}}
 
 
@@ -226,11 +223,12 @@ def test_the_slowest_machine_decides_when_the_weights_are_there() -> None:
     assert mean_of_two > 1.1 * mean_of_one
 
 
-def test_without_its_index_a_pod_takes_itself_for_the_leader() -> None:
-    subject = member_pod(1, {**OURS, "env": [{"name": "POD_INDEX", "value": "0"}]})
-    found = engine().plan(NODE, subject, "main", "image").member
-    assert found is not None
-    assert found.rank == 0
+def test_only_pods_of_a_stateful_set_have_a_place() -> None:
+    bare = member_pod(0, OURS)
+    named = {**bare, "metadata": {"namespace": "default", "name": "llama"}}
+    assert engine().plan(NODE, named, "main", "image").member is None
+    alone = member_container('exec "$@"', "x", *VLLM, LLAMA)
+    assert engine().plan(NODE, member_pod(0, alone), "main", "image").member is None
 
 
 # --- probes of what depends on others ---

@@ -80,8 +80,7 @@ def test_a_member_starts_ray_before_what_a_single_server_runs() -> None:
         *found.arguments,
     ]
     assert "--distributed-executor-backend=ray" in container["args"]
-    path = "metadata.labels['apps.kubernetes.io/pod-index']"
-    variable = {"name": "POD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": path}}}
+    variable = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     assert variable in container["env"]
 
 
@@ -116,7 +115,7 @@ def test_only_groups_have_it() -> None:
 # --- the scripts, executed ---
 
 STUB = """#!/bin/sh
-printf '%s\\n' "$0" "$@" >> "$LOG"
+printf '%s\\n' "$0" "$@" "index $POD_INDEX" >> "$LOG"
 exit "${RC:-0}"
 """
 
@@ -134,7 +133,7 @@ def run(tmp_path: Path, argv: list[str], index: str, rc: int = 0) -> tuple[int, 
     log.touch()
     cwd.mkdir(exist_ok=True)
     path = f"{tmp_path / 'stubs'}:/usr/bin:/bin"
-    env = {"PATH": path, "LOG": str(log), "POD_INDEX": index, "RC": str(rc)}
+    env = {"PATH": path, "LOG": str(log), "POD_NAME": f"llama-70-{index}", "RC": str(rc)}
     done = subprocess.run(argv, env=env, cwd=cwd, capture_output=True, timeout=20, check=False)
     assert not list(tmp_path.rglob("pwned")), "something was executed"
     return done.returncode, log.read_text(encoding="utf-8").splitlines()
@@ -152,16 +151,16 @@ def test_the_leader_serves_once_all_have_joined(tmp_path: Path) -> None:
     code, said = start(tmp_path, "0")
     stubs = tmp_path / "stubs"
     assert code == 0
-    assert said == [
-        *(str(stubs / "serving.sh"), "leader", "--ray_cluster_size=2", "--ray_init_timeout=60"),
-        *(str(stubs / "server"), "--model=" + EVIL),
-    ]
+    joined = [str(stubs / "serving.sh"), "leader", "--ray_cluster_size=2", "--ray_init_timeout=60"]
+    served = [str(stubs / "server"), "--model=" + EVIL]
+    assert said == [*joined, "index 0", *served, "index 0"]
 
 
 def test_the_others_only_join(tmp_path: Path) -> None:
     code, said = start(tmp_path, "1")
     assert code == 0
-    assert said[1:] == ["worker", f"--ray_address={HOST}{EVIL}", "--ray_init_timeout=60"]
+    joined = ["worker", f"--ray_address={HOST}{EVIL}", "--ray_init_timeout=60"]
+    assert said[1:] == [*joined, "index 1"]
 
 
 @pytest.mark.parametrize("index", ["0", "1"])
@@ -179,7 +178,7 @@ def test_a_member_that_waits_ends_when_it_is_told_to(tmp_path: Path, index: str)
     made = ray_pod.command(RayGroup(size=2, leader_host=HOST, join_limit_s=60), ["/bin/false"])
     process = subprocess.Popen(
         [*made["command"], waits, *made["args"][1:]],
-        env={"POD_INDEX": index, "PATH": "/usr/bin:/bin"},
+        env={"POD_NAME": f"llama-70-{index}", "PATH": "/usr/bin:/bin"},
     )
     for _ in range(1000):
         if ready.exists():
@@ -203,7 +202,8 @@ def test_who_is_asked_whether_a_member_lives(tmp_path: Path, index: str, asked: 
     stub(tmp_path / "stubs", "python3")
     code, said = run(tmp_path, probes["livenessProbe"]["exec"]["command"], index, rc=7)
     assert code == 7
-    assert said[1:] == ["/workspace/vllm/multi-node-health-check.py", *asked]
+    check = "/workspace/vllm/multi-node-health-check.py"
+    assert said[1:] == [check, *asked, f"index {index}"], "the image's check asks for the index"
 
 
 def test_scripts_are_constants() -> None:
@@ -267,12 +267,24 @@ def test_pods_that_somebody_took_away_come_back_without_a_new_group(
     assert port.compare(workload()).state is WorkloadState.SAME
 
 
+def test_a_server_that_drops_a_probes_grace_period_is_not_fought(
+    port: KubeWorkspaceStore, store: ObjectStore
+) -> None:
+    """As those before Kubernetes 1.28 may; a group would be replaced again and again."""
+    port.apply_workload(workload(), replace=False)
+    live = thaw(store.get(STATEFUL_SET, "phi", "default"))
+    (container,) = live["spec"]["template"]["spec"]["containers"]
+    del container["livenessProbe"]["terminationGracePeriodSeconds"]
+    store.replace(STATEFUL_SET, live)
+    assert port.compare(workload()).state is WorkloadState.SAME
+
+
 def test_kaitos_groups_are_known_too() -> None:
     """As KAITO v0.12 writes them (pkg/workspace/inference/preset_inferences.go)."""
     owner: KubeObject = body(workload(), STATEFUL_SET)
     theirs = thaw(owner)
     theirs["spec"]["template"]["spec"]["containers"][0] |= {
-        "command": ["/bin/sh", "-c", 'if [ "${POD_INDEX}" = "0" ]; then :; fi'],
+        "command": ["/bin/sh", "-c", "multi-node-serving.sh leader --ray_cluster_size=2 --x; y"],
         "args": [],
     }
     assert ray_pod.is_of_group(theirs)
