@@ -96,6 +96,7 @@ _LATENCY_OF: Final = {
     container_phases.MEMORY_PROFILING: "memory_profiling",
     container_phases.CUDA_GRAPHS: "cuda_graph_capture",
     container_phases.ENGINE_INIT: "engine_init",
+    container_phases.RAY_START: "ray_start",
     container_phases.TRAINING: "training",
     container_phases.RESULTS_PUSH: "results_push",
 }

@@ -54,7 +54,8 @@ class WorkloadView:
 
     `differences` are the paths that differ; `content_differs` when one of them is more than how
     many replicas there are and how far a rollout may go, `rolls` when pods are replaced for it.
-    `taken` names an object that is somebody else's and stands where one of ours should.
+    `restarts_group`: it ends pods that serve one model together, all at once. `taken` names an
+    object that is somebody else's and stands where one of ours should.
 
     `observed` means that the controller has seen the latest spec, `settled` that besides every
     replica runs it. `replicas` is how many it asks for, `pods` how many there are,
@@ -71,6 +72,7 @@ class WorkloadView:
     content_differs: bool = False
     rolls: bool = False
     must_replace: bool = False
+    restarts_group: bool = False
     taken: str = ""
     older_spec: bool = False
     older_config: bool = False

@@ -16,7 +16,6 @@ from kaito.domain.workspace import TuningMethod, Workspace
 
 ENGINE_SECTION: Final = "vllm"  # of inference_config.yaml
 MAX_MODEL_LEN: Final = "max-model-len"
-NODE_LIMIT: Final = 1  # a model spread over machines needs Ray, which the workload does not start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,6 @@ def size(
         choice,
         max_model_len=context,
         adapters=adapters,
-        node_limit=NODE_LIMIT,
     )
     asked = workspace.resource.count
     nodes = asked if fit.engine.name is EngineName.TRANSFORMERS else fit.nodes

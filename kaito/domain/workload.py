@@ -7,6 +7,7 @@ from typing import Any
 
 from kaito.domain.machine import Owner
 from kaito.domain.node_shape import NodeShape
+from kaito.domain.ray_group import RayGroup
 from kaito.domain.workspace import LabelSelector
 
 
@@ -52,8 +53,9 @@ class OwnPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One engine on `replicas` pods with `gpus` GPUs each. A change reaches only the pods from
-    number `partition` on.
+    """One engine on `replicas` pods with `gpus` GPUs each; with a `group` they serve one model
+    together, else each serves its own copy. A change reaches only the pods from number `partition`
+    on.
 
     `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
@@ -73,6 +75,7 @@ class Workload:
     partition: int = 0
     node_labels: Mapping[str, str]
     own_place: OwnPlace | None = None
+    group: RayGroup | None = None
     environment: tuple[tuple[str, str], ...] = ()
     adapters: tuple[AdapterMount, ...] = ()
     config_map: str = ""

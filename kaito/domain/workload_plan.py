@@ -14,6 +14,7 @@ from kaito.domain.machine import Owner
 from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.quantity import GIB
+from kaito.domain.ray_group import EXECUTOR, RayGroup, leader_host
 from kaito.domain.sizing import Sizing, tuning_method
 from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
 from kaito.domain.workspace import (
@@ -119,10 +120,20 @@ def _inference_workload(
         kind=WorkloadKind.INFERENCE,
         command=command,
         arguments=arguments,
+        group=_group(sizing, shared["owner"], shared["startup_limit_s"]),
         adapters=adapters,
         load_balancer=workspace.annotation(labels.ENABLE_LOAD_BALANCER) == "True",
         **shared,
     )
+
+
+def _group(sizing: Sizing, owner: Owner, limit_s: int) -> RayGroup | None:
+    """Whether the pods serve one model together. The start-up probe ends a wait for members, not
+    Ray: a machine that is replaced meanwhile takes longer than Ray would wait by itself."""
+    if sizing.fit.nodes == 1:
+        return None
+    host = leader_host(owner.name, owner.namespace)
+    return RayGroup(size=sizing.fit.nodes, leader_host=host, join_limit_s=limit_s)
 
 
 def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
@@ -140,6 +151,8 @@ def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
         flags["revision"] = model.revision
     if fit.pipeline_parallel > 1:
         flags["pipeline-parallel-size"] = str(fit.pipeline_parallel)
+    if fit.nodes > 1:
+        flags["distributed-executor-backend"] = EXECUTOR
     if fit.data_parallel > 1:
         flags["data-parallel-size"] = str(fit.data_parallel)
     if model.tool_call_parser:

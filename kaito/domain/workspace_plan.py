@@ -48,6 +48,7 @@ from kaito.domain.workspace_status import (
 
 RECHECK_S: Final = 60.0  # a safety net: watches wake the plan long before
 DELETE_RECHECK_S: Final = 15.0
+_DOWNTIME: Final = "nothing is served until all pods have loaded the model again: "
 
 
 def plan_workspace(
@@ -227,8 +228,10 @@ def _is_of_type(machine: Machine, instance_type: str) -> bool:
 
 
 def _as_it_runs(wanted: Wanted, live: WorkloadView) -> Wanted:
-    """What KAITO made may have more pods than kaito's own fit has; each keeps its machine."""
-    if not live.inherited or live.replicas <= wanted.workload.replicas:
+    """What KAITO made may have more pods than kaito's own fit has; each keeps its machine. A model
+    that KAITO spread over fewer machines than the fit does goes on with these."""
+    least = 1 if wanted.workload.group is not None else wanted.workload.replicas
+    if not live.inherited or live.replicas < least:
         return wanted
     return Wanted(
         sizing=replace(wanted.sizing, nodes=live.replicas),
@@ -347,11 +350,13 @@ def _workload_steps(
     if is_done(view, live):
         return []
     if live.state is WorkloadState.MISSING:
-        if not resources.complete:
+        if not resources.complete or resources.leaving:
             return []
         return [ApplyWorkload(workload=wanted.workload)]
     if view.workspace.tuning is not None and live.must_replace and not live.outdated:
         return []  # it runs what was asked for; only kaito would write it otherwise now
+    if live.restarts_group and not resources.complete:
+        return []  # what serves goes on until there are the machines for what is wanted
     step = ApplyWorkload(workload=wanted.workload, replace=live.must_replace)
     return [*_update_notes(wanted, live), step]
 
@@ -369,9 +374,10 @@ def _surge_steps(surge: Surge, wanted: Wanted, live: WorkloadView) -> list[Works
 def _update_notes(wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
     """What changes, and for how long nothing may answer."""
     named = ", ".join(live.differences)
-    notes: list[WorkspaceStep] = [
-        Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))
-    ]
+    text = cut_message(f"{_DOWNTIME if live.restarts_group else ''}changing {named}")
+    notes: list[WorkspaceStep] = [Note(type="Normal", reason="WorkloadUpdated", message=text)]
+    if live.restarts_group:
+        return notes
     if live.rolls and wanted.workload.kind is WorkloadKind.INFERENCE:
         minutes = wanted.workload.startup_limit_s // 60
         text = (

@@ -19,8 +19,9 @@ _MACHINE_BLOCKS: Final = {"QuotaExceeded": "QuotaExceeded", "LaunchRejected": "M
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What is there for the pods. `conditions` end with ResourceReady; `retired` are the types
-    that have nothing to say any more. `complete`: enough for the workload to be made. `waits_for`
-    is what a workload that is not made yet waits for; `blocked` says why a human must act first."""
+    that have nothing to say any more. `complete`: enough for the workload to be made, unless some
+    are `leaving`, on which a pod could still land. `waits_for` is what a workload that is not made
+    yet waits for; `blocked` says why a human must act first."""
 
     conditions: tuple[Condition, ...]
     nodes: tuple[str, ...]
@@ -28,6 +29,7 @@ class Resources:
     waits_for: str
     blocked: Condition | None = None
     retired: tuple[str, ...] = ()
+    leaving: bool = False
 
     @property
     def ready(self) -> Condition:
@@ -52,6 +54,7 @@ def machine_resources(kept: Sequence[Machine], cluster: ClusterView, count: int)
         complete=len(kept) == count and all(machine.is_ready for machine in kept),
         waits_for="the machines",
         blocked=_blocked_by_machine(kept),
+        leaving=len(kept) < len(cluster.machines),
     )
 
 

@@ -176,14 +176,18 @@ def _why_pending(
 ) -> tuple[str, str]:
     pending = "WorkspaceInferenceStatusPending"
     if live.state is WorkloadState.MISSING:
-        ready = resources.ready.is_true
-        waits = "the workload starts next" if ready else f"waiting for {resources.waits_for}"
-        return pending, waits
+        if not resources.ready.is_true:
+            return pending, f"waiting for {resources.waits_for}"
+        if resources.leaving:
+            return pending, "waiting for machines that are released"
+        return pending, "the workload starts next"
     if live.state is WorkloadState.DELETING:
         return pending, "waiting for the old workload to go"
     stuck = next((pod for pod in pods if not pod.ready and pod.reason), None)
     if stuck is not None:
         return stuck.reason, cut_message(f"{stuck.name}: {stuck.message}")
+    if live.restarts_group and not resources.complete:
+        return pending, f"waiting for {resources.waits_for}, to roll out a change then"
     if live.state is WorkloadState.DIFFERENT or not live.settled:
         return pending, "rolling out a change"
     return pending, "waiting for the pods to become ready"

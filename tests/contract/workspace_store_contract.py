@@ -24,7 +24,7 @@ from kaito.domain.errors import Conflict, NotFound, Rejected
 from kaito.domain.plan import Note
 from kaito.domain.status import WorkspaceStatus
 from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
-from tests.contract.store_world import TUNING, StoreWorld
+from tests.contract.store_world import SPREAD, TUNING, StoreWorld
 
 STATUS = WorkspaceStatus(
     conditions=(
@@ -345,6 +345,32 @@ class ApplyContract:
         assert world.kube.get(JOB, "phi")["metadata"]["uid"] != first
 
 
+class GroupContract:
+    """A model that is spread over machines."""
+
+    def test_it_is_taken_as_it_is(self, world: StoreWorld) -> None:
+        workload = world.workload(world.workspace(parts=SPREAD))
+        assert workload.group is not None
+        world.workspaces.apply_workload(workload, replace=False)
+        seen = world.workspaces.compare(workload)
+        assert (seen.state, seen.differences) == (WorkloadState.SAME, ())
+        assert seen.replicas == workload.replicas == workload.group.size
+
+    def test_it_is_replaced_as_a_whole(self, world: StoreWorld) -> None:
+        workload = world.workload(world.workspace(parts=SPREAD))
+        world.workspaces.apply_workload(workload, replace=False)
+        first = world.kube.get(STATEFUL_SET, "phi")["metadata"]["uid"]
+        changed = replace(workload, arguments=(*workload.arguments, "--seed=1"))
+        seen = world.workspaces.compare(changed)
+        assert (seen.must_replace, seen.restarts_group) == (True, True)
+        world.workspaces.apply_workload(changed, replace=True)
+        assert world.kube.collected(STATEFUL_SET, "phi")
+        assert world.workspaces.compare(changed).state is WorkloadState.MISSING
+        world.workspaces.apply_workload(changed, replace=True)
+        assert world.workspaces.compare(changed).state is WorkloadState.SAME
+        assert world.kube.get(STATEFUL_SET, "phi")["metadata"]["uid"] != first
+
+
 class DeleteWorkloadContract:
     def test_none_is_success(self, world: StoreWorld) -> None:
         world.workspaces.delete_workload(world.workspace().workspace)
@@ -562,6 +588,7 @@ class WorkspaceStoreContract(
     ObserveContract,
     CompareContract,
     ApplyContract,
+    GroupContract,
     DeleteWorkloadContract,
     FinalizerContract,
     StatusContract,

@@ -246,6 +246,40 @@ def test_what_may_not_change_is_said(cluster: Installation, operator: Operators)
     assert "inference.preset" in complaint
 
 
+def test_a_model_on_two_machines_goes_ready(cluster: Installation, operator: Operators) -> None:
+    name = "llama-70b"
+    manifest = {
+        "apiVersion": "kaito.sh/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": name},
+        "resource": {
+            "instanceType": "Standard_NC48ads_A100_v4",
+            "labelSelector": {"matchLabels": {"apps": name}},
+        },
+        "inference": {
+            "preset": {
+                "name": "llama-3.3-70b-instruct",
+                "presetOptions": {"modelAccessSecret": "registry"},
+            }
+        },
+    }
+    cluster.apply(manifest)
+    eventually(
+        lambda: succeeded(workspace_of(cluster, name)), "the Workspace is READY", READY_LIMIT_S
+    )
+    pods = cluster.get("pods", "-l", f"kaito.sh/workspace={name}")
+    assert sorted(pod["metadata"]["name"] for pod in pods) == [f"{name}-0", f"{name}-1"]
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
+    assert workspace_of(cluster, name)["status"]["targetNodeCount"] == 2
+    (leader,) = [pod for pod in pods if pod["metadata"]["name"] == f"{name}-0"]
+    (service,) = cluster.get("service", name)
+    assert service["spec"]["selector"].items() <= leader["metadata"]["labels"].items()
+    # What the server made of the StatefulSet is still what is wanted: nothing is replaced.
+    uid = cluster.get("statefulset", name)[0]["metadata"]["uid"]
+    eventually(quiet(cluster), "the operator is quiet")
+    assert cluster.get("statefulset", name)[0]["metadata"]["uid"] == uid
+
+
 def test_after_a_crash_the_next_operator_takes_the_lease_over(
     cluster: Installation, operator: Operators
 ) -> None:

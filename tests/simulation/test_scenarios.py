@@ -49,7 +49,9 @@ def assert_adds_up(result: RunResult) -> None:
             assert workspace.created_at_s <= phase.start_s <= phase.end_s <= result.simulated_s
         starts = [phase.start_s for phase in workspace.phases]
         assert starts == sorted(starts)
-        assert_one_after_another(workspace, MACHINE_PHASES)
+        mine = f"{workspace.namespace}/{workspace.name}"
+        if sum(machine.workspace == mine for machine in result.machines) == 1:
+            assert_one_after_another(workspace, MACHINE_PHASES)  # several start side by side
     total_usd = 0.0
     for machine in result.machines:
         end_s = result.simulated_s if machine.released_at_s is None else machine.released_at_s

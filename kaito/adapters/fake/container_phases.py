@@ -17,6 +17,8 @@ ENGINE_INIT: Final = "engine init"
 TRAINING: Final = "training"
 RESULTS_PUSH: Final = "results push"
 READINESS_PROBE: Final = "readiness probe"
+RAY_START: Final = "Ray start"
+RAY_GROUP: Final = "Ray group"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,17 @@ class Phase:
     duration_s: float
     detail: str = ""
     failure: Failure | None = None
+    waits_for_group: bool = False
+    """It lasts until the rest of the group lets it go on, whatever its duration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A container's place among pods that serve one model together; the leader's rank is 0."""
+
+    leader_host: str
+    rank: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +61,8 @@ class ContainerPlan:
     """Exit with code 0 after the phases; otherwise run, and answer probes, until stopped."""
     after: str = ""
     """Begin the phases once the container of this name succeeds; if it fails, exit at once."""
+    member: Member | None = None
+    """Its probes find what the group makes of it."""
 
 
 class ContainerPhases(Protocol):

@@ -11,11 +11,13 @@ from kaito.adapters.fake.container_phases import (
     ContainerPhases,
     ContainerPlan,
     Failure,
+    Member,
     Phase,
 )
 from kaito.adapters.fake.events import EventKind
+from kaito.adapters.fake.member_health import Life, MemberHealth
 from kaito.adapters.fake.node_runtime import NodeRuntime
-from kaito.adapters.fake.probes import ProbeOutcome, probe_outcome
+from kaito.adapters.fake.probes import ProbeOutcome, grace_s, probe_outcome
 from kaito.adapters.kube_api import KubeObject
 
 # The kubelet's back-off for pulls and restarts (pkg/kubelet: backOffPeriod, MaxContainerBackOff).
@@ -115,6 +117,7 @@ class ContainerRun:
         self._plan = ContainerPlan()
         self._next_phase = 0
         self._stopping: Failure | None = None
+        self._health = MemberHealth(0.0)
         self._backoff_s = 0.0
         self._pull_backoff_s = 0.0
         self._pull_failed_s = 0.0
@@ -138,6 +141,28 @@ class ContainerRun:
         """The container whose end this one waits for; empty when it waits for none."""
         waits = self.state is State.RUNNING and self._action is None and self._stopping is None
         return self._plan.after if waits and self._next_phase == 0 else ""
+
+    @property
+    def member(self) -> Member | None:
+        """Its place in a group; None where it is of none, or does not run."""
+        runs = self.state is State.RUNNING and self._stopping is None
+        return self._plan.member if runs else None
+
+    @property
+    def life(self) -> Life:
+        return Life(self.pod["metadata"]["uid"], self.restart_count)
+
+    @property
+    def serves(self) -> bool:
+        """Whether a member has all its phases behind it."""
+        return self.member is not None and not self._action and not self.waits_for_group
+
+    @property
+    def waits_for_group(self) -> bool:
+        phase = self._plan.phases[self._next_phase - 1] if self._next_phase else None
+        waits = phase is not None and phase.waits_for_group
+        is_open = phase is not None and self.open is not None and self.open.name == phase.name
+        return waits and is_open and self.member is not None
 
     def begin(self, at_s: float) -> None:
         """Start it: make sure of its image, then run."""
@@ -177,6 +202,21 @@ class ContainerRun:
             self._run_next_phase(at_s)
         else:
             self._exit(at_s, 0, "Completed", "")
+
+    def go_on(self, at_s: float) -> None:
+        """The group is what the running phase has waited for."""
+        assert self.waits_for_group, "only a member that waits goes on"
+        self._close(at_s)
+        self._run_next_phase(at_s)
+
+    def look(self, at_s: float, *, answers: bool, alive: bool) -> bool:
+        """What the probes of a member find from now on: `answers` those for startup and readiness,
+        `alive` that for liveness. Whether anything changed."""
+        if not self._health.change(at_s, answers=answers, alive=alive):
+            return False
+        self._probes.clear()
+        self._watch(self._health.outcome(self.spec, started=self.started))
+        return True
 
     def stop(self, at_s: float, grace_s: float) -> None:
         """SIGTERM, and SIGKILL after the grace period. It does not start again."""
@@ -246,13 +286,18 @@ class ContainerRun:
         self.started_s = at_s
         self._plan = self._host.phases.plan(self._node.node, self.pod, self.name, self.image)
         self._next_phase = 0
+        self._health = MemberHealth(at_s)
         self._watch(probe_outcome(self.spec, at_s, self._healthy_s(at_s)))
         if not self._plan.after:
             self._run_next_phase(at_s)
 
     def _healthy_s(self, start_s: float) -> float | None:
         """When it begins to answer probes; None when it ends before."""
-        if self._plan.exits or any(phase.failure for phase in self._plan.phases):
+        if (
+            self._plan.exits
+            or self._plan.member
+            or any(phase.failure for phase in self._plan.phases)
+        ):
             return None
         return start_s + sum(phase.duration_s for phase in self._plan.phases)
 
@@ -260,8 +305,10 @@ class ContainerRun:
         """Note what the probes will find. What is so at once needs no waiting."""
         if outcome.started_s is not None:
             self._probes.append((outcome.started_s, self._pass_startup))
-        if outcome.ready_s is not None:
+        if outcome.ready_s is not None and not self.ready:
             self._probes.append((outcome.ready_s, self._pass_readiness))
+        if outcome.unready_s is not None and self.ready:
+            self._probes.append((outcome.unready_s, self._fail_readiness))
         if outcome.killed_s is not None:
             probe = outcome.killed_by
             self._probes.append((outcome.killed_s, lambda at_s: self._kill(at_s, probe)))
@@ -270,6 +317,9 @@ class ContainerRun:
         if self._next_phase < len(self._plan.phases):
             phase = self._plan.phases[self._next_phase]
             self._next_phase += 1
+            if phase.waits_for_group:
+                self._open(phase.name, at_s, None, phase.detail)
+                return
             end_s = at_s + phase.duration_s
             self._open(phase.name, at_s, end_s, phase.detail)
             self._action = (end_s, lambda moment: self._end_phase(moment, phase))
@@ -298,16 +348,19 @@ class ContainerRun:
         if self.open is not None and self.open.name == READINESS_PROBE:
             self._close(at_s)
 
+    def _fail_readiness(self, at_s: float) -> None:
+        self.ready = False
+
     def _kill(self, at_s: float, probe: str) -> None:
         """A probe has given up on it."""
         text = f"{probe.capitalize()} probe failed"
         self._host.emit(self.pod, "Warning", "Unhealthy", text, at_s)
         text = f"Container {self.name} failed {probe} probe, will be restarted"
         self._host.emit(self.pod, "Normal", "Killing", text, at_s)
-        grace_s = float(self.pod["spec"].get("terminationGracePeriodSeconds") or 0)
+        allowed_s = grace_s(self.pod, self.spec, probe)
         stop_s = self._host.phases.stop_s(self._node.node, self.pod, self.name)
         failure = Failure(exit_code=KILLED, reason="Error", message=f"{probe} probe failed")
-        self._stop_by(failure, at_s, min(stop_s, grace_s), failure.message)
+        self._stop_by(failure, at_s, min(stop_s, allowed_s), failure.message)
 
     def _stop_by(self, failure: Failure, at_s: float, stop_s: float, why: str) -> None:
         self._close(at_s, why)

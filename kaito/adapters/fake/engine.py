@@ -16,6 +16,8 @@ from kaito.adapters.fake.container_phases import (
     ENGINE_INIT,
     IMAGE_PULL,
     MEMORY_PROFILING,
+    RAY_GROUP,
+    RAY_START,
     RESULTS_PUSH,
     TORCH_COMPILE,
     TRAINING,
@@ -23,6 +25,7 @@ from kaito.adapters.fake.container_phases import (
     WEIGHTS_LOAD,
     ContainerPlan,
     Failure,
+    Member,
     Phase,
 )
 from kaito.adapters.fake.latencies import GIB, Latencies
@@ -89,6 +92,11 @@ class Engine:
         command = command_of(_container(pod, container))
         if command is None:
             return ContainerPlan(exits=(pod["spec"].get("restartPolicy") or "Always") == "Never")
+        member = member_of(pod, _container(pod, container))
+        if member is not None:
+            return ContainerPlan(
+                phases=self._group_phases(pod, command, member, rng), member=member
+            )
         phases = self._engine_phases(pod, command, rng)
         return ContainerPlan(phases=phases, exits=command.script == _TRAINER)
 
@@ -121,7 +129,21 @@ class Engine:
         )
         return ContainerPlan(phases=(push,), exits=True, after=main)
 
-    def _engine_phases(self, pod: KubeObject, command: Command, rng: Random) -> tuple[Phase, ...]:
+    def _group_phases(
+        self, pod: KubeObject, command: Command, member: Member, rng: Random
+    ) -> tuple[Phase, ...]:
+        """Ray first. The leader then waits until all have joined, and loads; what that takes on
+        the others is part of its phases. The others wait until it serves."""
+        ray = self._phase(RAY_START, "ray_start", rng)
+        if member.rank:
+            return (ray, Phase(RAY_GROUP, 0.0, member.leader_host, waits_for_group=True))
+        wait = Phase(RAY_GROUP, 0.0, f"{member.size} pods", waits_for_group=True)
+        return (ray, wait, *self._engine_phases(pod, command, rng, machines=member.size))
+
+    def _engine_phases(
+        self, pod: KubeObject, command: Command, rng: Random, *, machines: int = 1
+    ) -> tuple[Phase, ...]:
+        """What takes different times on several machines is over when the slowest is done."""
         is_vllm = command.script == _VLLM_SERVER
         gpus = command.number("tensor-parallel-size") * command.number("pipeline-parallel-size")
         phases = []
@@ -129,12 +151,16 @@ class Engine:
             latency = "engine_init_vllm" if gpus == 1 else "engine_init_vllm_multi_gpu"
             phases.append(self._phase(ENGINE_INIT, latency, rng))
         if not _has_weights_loader(pod):
-            download = self._download(command.model, rng)
+            download = max(
+                (self._download(command.model, rng) for _ in range(machines)),
+                key=lambda one: one.duration_s,
+            )
             phases.append(download)
             if download.failure is not None:
                 return tuple(phases)
         size = self._weight_bytes[command.model.lower()]
-        phases.append(self._load(command.model, size, gpus, rng))
+        loads = [self._load(command.model, size, gpus, rng) for _ in range(machines)]
+        phases.append(max(loads, key=lambda one: one.duration_s))
         if command.script == _TRAINER:
             phases.append(self._phase(TRAINING, "training", rng))
         elif not is_vllm:
@@ -168,15 +194,30 @@ class Engine:
 
 def command_of(container: Mapping[str, Any]) -> Command | None:
     """The container's program if it is one of ours, in exec form or within `sh -c "..."`."""
-    words = [*(container.get("command") or ()), *(container.get("args") or ())]
-    if "-c" in words[:-1]:
-        index = words.index("-c") + 1
-        words = [*_shell_words(words[index]), *words[index + 1 :]]
+    words = _words(container)
     for index, word in enumerate(words):
         script = next((known for known in _SCRIPTS if word.endswith(known)), "")
         if script:
             return Command(script, _flags(words[index + 1 :]))
     return None
+
+
+def member_of(pod: KubeObject, container: Mapping[str, Any]) -> Member | None:
+    """Its place in a Ray group, from the options of the script that starts Ray and the pod's name;
+    None where it starts a server of its own."""
+    options = _flags(_words(container))
+    size, rank = options.get("ray_cluster_size", ""), name_of(pod).rpartition("-")[2]
+    if not size.isdecimal() or not rank.isdecimal() or not options.get("ray_address"):
+        return None
+    return Member(leader_host=options["ray_address"], rank=int(rank), size=int(size))
+
+
+def _words(container: Mapping[str, Any]) -> list[str]:
+    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    if "-c" in words[:-1]:
+        index = words.index("-c") + 1
+        words = [*_shell_words(words[index]), *words[index + 1 :]]
+    return words
 
 
 def _shell_words(script: str) -> list[str]:

@@ -10,6 +10,7 @@ from kaito.adapters.fake.pod_run import PodRun, Stage
 from kaito.adapters.fake.pod_status import pod_status
 from kaito.adapters.fake.pod_volumes import missing_variable, missing_volume
 from kaito.adapters.fake.pods import is_deleting, is_terminal, node_name_of
+from kaito.adapters.fake.ray_group import RayGroups
 from kaito.adapters.fake.timers import Timers
 from kaito.adapters.kube_api import (
     NODE,
@@ -55,6 +56,7 @@ class Kubelet:
         self._runtimes: dict[str, NodeRuntime] = {}
         self._served: dict[str, bool] = {}
         self._node_count = 0
+        self._groups = RayGroups()
         self._due: Timers[Key] = Timers()
         self._dirty: dict[Key, None] = {}
         self._nodes = ObjectCache(api, NODE, wake)
@@ -139,6 +141,7 @@ class Kubelet:
         if is_deleting(pod):
             run.terminate(now_s, float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
             run.advance(now_s)
+        self._settle_group(key, run, now_s)
         self._due.set(key, run.due_s)
         pod = self._report(key, pod, run, now_s)
         if run.stage is Stage.OVER:
@@ -157,12 +160,18 @@ class Kubelet:
         self._node_count += 1
         return self._runtimes[node_name]
 
+    def _settle_group(self, key: Key, run: PodRun | None, now_s: float) -> None:
+        """Bring those up to date to which something happened because of this pod."""
+        for touched in self._groups.settle(key, run, now_s):
+            self._dirty[touched] = None
+
     def _forget(self, key: Key, now_s: float, why: str) -> None:
         run = self._runs.pop(key)
         self._due.set(key, None)
         run.vanish(now_s, why)
         if run.address:
             run.node.give_back(run.address)
+        self._settle_group(key, None, now_s)
 
     def _report(self, key: Key, pod: KubeObject, run: PodRun, now_s: float) -> KubeObject:
         """Write the status where it differs."""

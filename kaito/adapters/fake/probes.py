@@ -16,6 +16,7 @@ class ProbeOutcome:
     killed_s: float | None = None
     killed_by: str = ""
     """Which probe: `startup` or `liveness`."""
+    unready_s: float | None = None
 
 
 def probe_outcome(
@@ -47,6 +48,51 @@ def probe_outcome(
             started_s=started_s, ready_s=ready_s, killed_s=killed_s, killed_by="liveness"
         )
     return ProbeOutcome(started_s=started_s, ready_s=ready_s)
+
+
+def outcome_from_now(
+    container: Mapping[str, Any],
+    start_s: float,
+    *,
+    started: bool,
+    answers_s: float | None,
+    silent_s: float | None,
+    dead_s: float | None,
+) -> ProbeOutcome:
+    """What the probes will find of a container that depends on others, as things are.
+
+    Startup and readiness have found it well since `answers_s`, or not since `silent_s`; liveness
+    has found nothing wrong, or has since `dead_s`. What follows from before comes again.
+    """
+    if started:
+        probed_s, ready_s = start_s, None
+        if answers_s is not None:
+            ready_s = _ready_s({**container, "startupProbe": None}, start_s, answers_s, answers_s)
+    else:
+        outcome = probe_outcome({**container, "livenessProbe": None}, start_s, answers_s)
+        if outcome.started_s is None:
+            return outcome
+        probed_s, ready_s = outcome.started_s, outcome.ready_s
+    readiness, liveness = container.get("readinessProbe"), container.get("livenessProbe")
+    unready_s = killed_s = None
+    if readiness and silent_s is not None:
+        unready_s = _given_up_s(readiness, start_s, silent_s, None)
+    if liveness and dead_s is not None:
+        killed_s = _given_up_s(liveness, start_s, max(dead_s, probed_s), None)
+    return ProbeOutcome(
+        started_s=probed_s,
+        ready_s=ready_s,
+        unready_s=unready_s,
+        killed_s=killed_s,
+        killed_by="" if killed_s is None else "liveness",
+    )
+
+
+def grace_s(pod: Mapping[str, Any], container: Mapping[str, Any], probe: str) -> float:
+    """How long a container that a probe has given up on may take to end: the probe's own, else
+    the pod's."""
+    own = (container.get(f"{probe}Probe") or {}).get("terminationGracePeriodSeconds")
+    return float(own or pod["spec"].get("terminationGracePeriodSeconds") or 0)
 
 
 def _ready_s(

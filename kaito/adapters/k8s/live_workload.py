@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kaito.adapters.k8s import adoption
+from kaito.adapters.k8s import adoption, ray_pod
 from kaito.adapters.k8s.comparison import differences
 from kaito.adapters.k8s.manifests import Desired
 from kaito.adapters.k8s.plain import plain
@@ -32,14 +32,17 @@ def comparable(body: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a wanted object that is compared field by field.
 
     Volumes count by name only: users write their sources, and the server drops and rewrites parts
-    of them; the template's hash tells of a change there. So does it of the generation, which says
-    what a Job was made for and is no reason to make another.
+    of them; the template's hash tells of a change there. So does it of a probe's grace period,
+    which servers before Kubernetes 1.28 may drop. The generation says what a Job was made for and
+    is no reason to make another.
     """
     copy: dict[str, Any] = plain(body)
     copy["metadata"].get("annotations", {}).pop(labels.GENERATION, None)
     pod = copy.get("spec", {}).get("template", {}).get("spec")
     if pod is not None and "volumes" in pod:
         pod["volumes"] = [{"name": volume["name"]} for volume in pod["volumes"]]
+    for container in (pod or {}).get("containers", ()):
+        container.get("livenessProbe", {}).pop("terminationGracePeriodSeconds", None)
     return copy
 
 
@@ -119,6 +122,7 @@ def to_workload_view(
     here = f"{address(want)} "
     fixed = _JOB_FIXED if want.resource is JOB else _STATEFUL_SET_FIXED
     must_replace = any(path.startswith(here + prefix) for path in changed for prefix in fixed)
+    regrouped = want.resource is STATEFUL_SET and _regroups(want, live, changed)
     inherited = adoption.is_inherited(want, live)
     older_spec, older_config = (False, False) if inherited else _older(want, live)
     status = live.get("status") or {}
@@ -133,7 +137,8 @@ def to_workload_view(
         differences=tuple(changed),
         content_differs=not all(path.startswith(scale) for path in changed),
         rolls=older_spec or any(path.startswith(f"{here}spec.template") for path in changed),
-        must_replace=must_replace,
+        must_replace=must_replace or regrouped,
+        restarts_group=regrouped,
         taken=taken,
         older_spec=older_spec,
         older_config=older_config,
@@ -151,6 +156,15 @@ def to_workload_view(
         failed=is_true(live, "Failed"),
         message=_failure(live),
     )
+
+
+def _regroups(want: Desired, live: KubeObject, changed: Sequence[str]) -> bool:
+    """Whether pods that serve together, now or then, get another template. A StatefulSet would
+    roll them one by one: the first new one waits for a group that the old ones are not of."""
+    template = ("spec.template", f"metadata.annotations.{labels.TEMPLATE_HASH}")
+    paths = tuple(f"{address(want)} {prefix}" for prefix in template)
+    is_group = ray_pod.is_of_group(live) or ray_pod.is_of_group(want.body)
+    return is_group and any(path.startswith(paths) for path in changed)
 
 
 def _older(want: Desired, live: KubeObject) -> tuple[bool, bool]:

@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import yaml
 
-from kaito.adapters.k8s import pod_scripts, tuning_pod
+from kaito.adapters.k8s import pod_scripts, ray_pod, tuning_pod
 from kaito.adapters.k8s.node_affinity import node_affinity
 from kaito.adapters.k8s.plain import plain
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
 from kaito.domain import labels, names
 from kaito.domain.names import digest
+from kaito.domain.ray_group import RayGroup, headless_service
 from kaito.domain.workload import AdapterMount, Workload, WorkloadKind
 from kaito.domain.workload_plan import (
     ADAPTERS_DIR,
@@ -31,6 +32,7 @@ from kaito.domain.workload_plan import (
 PORT: Final = 5000
 PROBE_PERIOD_S: Final = 10
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+POD_NAME: Final = "statefulset.kubernetes.io/pod-name"  # a label that every pod of one has
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,18 @@ def _service(workload: Workload) -> dict[str, Any]:
         "spec": {
             "type": "LoadBalancer" if workload.load_balancer else "ClusterIP",
             "publishNotReadyAddresses": False,  # KAITO's Service has it the other way
-            "selector": selector_labels(workload),
+            "selector": _answering(workload),
             "ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}],
         },
     }
+
+
+def _answering(workload: Workload) -> dict[str, str]:
+    """The pods that answer requests: of a group only the leader."""
+    selected = selector_labels(workload)
+    if workload.group is not None:
+        selected[POD_NAME] = f"{workload.name}-0"
+    return selected
 
 
 def _headless_service(workload: Workload) -> dict[str, Any]:
@@ -135,7 +145,7 @@ def _headless_service(workload: Workload) -> dict[str, Any]:
 
 
 def headless_name(workload: Workload) -> str:
-    return f"{workload.name}-headless"
+    return headless_service(workload.name)
 
 
 def _stateful_set(workload: Workload) -> dict[str, Any]:
@@ -241,10 +251,23 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
         "readinessProbe": _probe(failures=3, delay_s=30),
         "volumeMounts": mounts,
     }
+    if workload.group is not None:
+        main |= _group_member(workload.group, main)
     pod = _shared_pod_spec(workload) | {"containers": [main], "volumes": volumes}
     if pulled:
         pod["initContainers"] = [_puller(adapter) for adapter in pulled]
     return pod
+
+
+def _group_member(group: RayGroup, single: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a single server's container a member of a group."""
+    failures = single["startupProbe"]["failureThreshold"]
+    return {
+        **ray_pod.command(group, [*single["command"], *single["args"]]),
+        "ports": [*single["ports"], *ray_pod.ports()],
+        "env": [*single["env"], *ray_pod.environment()],
+        **ray_pod.probes(group, port=PORT, period_s=PROBE_PERIOD_S, startup_failures=failures),
+    }
 
 
 def _shared_pod_spec(workload: Workload) -> dict[str, Any]:

@@ -40,9 +40,12 @@ FOUR_T4: Final = "Standard_NC64as_T4_v3"
 A10: Final = "Standard_NV36ads_A10_v5"
 TWO_A10: Final = "Standard_NV72ads_A10_v5"
 A100: Final = "Standard_NC24ads_A100_v4"
+TWO_A100: Final = "Standard_NC48ads_A100_v4"
+H100: Final = "Standard_NC40ads_H100_v5"
 
 MINI: Final = "phi-3-mini-4k-instruct"
 LONG: Final = "phi-3-mini-128k-instruct"
+LLAMA_70B: Final = "llama-3.3-70b-instruct"  # more than one machine, on most of them
 
 TUNING: Final[Mapping[str, Any]] = {
     "preset": {"name": LONG},

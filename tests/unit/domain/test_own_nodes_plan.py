@@ -319,7 +319,11 @@ def test_it_is_sized_for_what_the_nodes_have() -> None:
         "phi-3-mini-4k-instruct runs on 1 x own node (4 x NVIDIA T4)"
     )
     large = byo(inference={"preset": {"name": "phi-4"}})
-    small = sized(large, own_node(gpus={**FOUR_T4_LABELS, labels.GPU_COUNT: "1"}))
+    two = sized(large, own_node())
+    assert isinstance(two, Wanted)
+    assert (two.sizing.nodes, two.workload.replicas) == (2, 2), "spread over Nodes of one shape"
+    volta = own_node(gpus={labels.GPU_PRODUCT: "Tesla-V100-SXM2-16GB", labels.GPU_COUNT: "1"})
+    small = sized(large, volta)
     assert isinstance(small, Refusal)
     assert small.reason == "ModelDoesNotFit"
     (problem,) = small.problems

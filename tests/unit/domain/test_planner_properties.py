@@ -47,6 +47,7 @@ MODES: tuple[dict[str, Any], ...] = (
     {"instance_type": V100},
     {"resource": {"count": 3}, "annotations": {labels.RUNTIME: "transformers"}},
     {"tuning": TUNING},
+    {"inference": {"preset": {"name": "phi-4"}}},  # spread over two
     {"instance_type": "Standard_Nothing"},  # refused
 )
 
@@ -118,10 +119,12 @@ def workloads(draw: st.DrawFn) -> WorkloadView:
         return WorkloadView(state=state, taken=taken)
     differs = state is WorkloadState.DIFFERENT
     succeeded = draw(st.booleans())
+    must_replace = differs and draw(st.booleans())
     return WorkloadView(
         state=state,
         differences=("spec.template",) if differs else (),
-        must_replace=differs and draw(st.booleans()),
+        must_replace=must_replace,
+        restarts_group=must_replace and draw(st.booleans()),
         older_spec=differs and draw(st.booleans()),
         older_config=differs and draw(st.booleans()),
         taken=taken,
@@ -327,7 +330,7 @@ def assert_transitions(notes: list[Note]) -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from(MODES[:4]), st.booleans())
+@given(st.sampled_from(MODES[:5]), st.booleans())
 def test_from_nothing_each_machine_is_bought_once(parts: dict[str, Any], job_fails: bool) -> None:
     found = workspace(finalizers=(), **parts)
     world = TinyCluster(seen(found), ClusterView(), MISSING, job_fails=job_fails)

@@ -14,11 +14,14 @@ from tests.unit.domain.builders import (
     A100,
     CATALOGUE,
     FOUR_T4,
+    H100,
+    LLAMA_70B,
     LONG,
     MINI,
     T4,
     TUNING,
     TWO_A10,
+    TWO_A100,
     V100,
     manifest,
     workspace,
@@ -108,9 +111,32 @@ def test_on_vllm_the_fit_decides_the_number_of_machines() -> None:
     assert sized(resource={"count": 1}).warnings == ()
 
 
-def test_a_model_that_needs_several_machines_is_refused() -> None:
-    with pytest.raises(DoesNotFit, match=f"does not fit {T4}: vllm needs"):
-        sized(instance_type=T4, **serve("phi-4"))
+@pytest.mark.parametrize(
+    ("model", "machine", "context", "layout"),
+    [
+        # layout: nodes, tensor parallel, pipeline
+        ("phi-4", T4, None, (3, 1, 3)),
+        ("phi-4", A10, None, (2, 1, 2)),
+        (LLAMA_70B, TWO_A100, None, (2, 2, 2)),
+        (LLAMA_70B, H100, None, (2, 1, 2)),
+        (LLAMA_70B, H100, 131072, (3, 1, 3)),
+    ],
+)
+def test_a_model_is_spread_over_as_few_machines_as_hold_it(
+    model: str, machine: str, context: int | None, layout: tuple[int, int, int]
+) -> None:
+    config = {"vllm": {"max-model-len": context}} if context else None
+    found = sized(config, instance_type=machine, **serve(model))
+    fit = found.fit
+    assert (found.nodes, fit.tensor_parallel, fit.pipeline_parallel) == layout
+    assert fit.data_parallel == 1
+    assert fit.max_model_len >= (context or 2048)
+    assert found.summary.startswith(f"{model} runs on {layout[0]} x {machine} with vllm")
+
+
+def test_no_more_machines_than_vllm_is_planned_for() -> None:
+    with pytest.raises(DoesNotFit, match=f"does not fit 8 x {T4}: vllm needs"):
+        sized(instance_type=T4, **serve(LLAMA_70B))
 
 
 def test_on_transformers_the_count_is_the_number_of_replicas() -> None:
