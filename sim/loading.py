@@ -1,7 +1,7 @@
 """From the user's files to one checked scenario."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -304,7 +304,7 @@ class _Loader:
                 self.problems.append(one)
             else:
                 message = f"{one.field}: {one.message}" if one.field else one.message
-                self.problems.append(Problem(field=field, message=message, remedy=one.remedy))
+                self.problems.append(replace(one, field=field, message=message))
 
 
 _LATENCY: Final = "world.latencies."

@@ -18,6 +18,7 @@ SECRET: Final = "Secret"
 NAMESPACE: Final = "Namespace"
 DEFAULT_NAMESPACE: Final = "default"
 INFERENCE_CONFIG: Final = "inference_config.yaml"
+TRAINING_CONFIG: Final = "training_config.yaml"
 ACCEPTED: Final = (
     f"Workspace ({' or '.join(f'{GROUP}/{version}' for version in VERSIONS)}), "
     "ConfigMap, Secret and Namespace (v1)"

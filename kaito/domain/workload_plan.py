@@ -15,6 +15,7 @@ from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.quantity import GIB
 from kaito.domain.sizing import Sizing, tuning_method
+from kaito.domain.training_config import RESULTS_DIR, results_dir
 from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
 from kaito.domain.workspace import (
     GROUP,
@@ -32,7 +33,6 @@ CONFIG_DIR: Final = "/mnt/config"
 WEIGHTS_DIR: Final = "/workspace/weights"
 ADAPTERS_DIR: Final = "/mnt/adapter"
 DATA_DIR: Final = "/mnt/data"
-RESULTS_DIR: Final = "/mnt/results"
 
 # Paths in KAITO's base image (facts of v0.12: pkg/model/interface.go).
 _VLLM_SERVER: Final = "/workspace/vllm/inference_api.py"
@@ -78,7 +78,8 @@ def plan_workload(
         "startup_limit_s": start_limit_s(sizing.model.weight_bytes),
     }
     if workspace.tuning is not None:
-        return _tuning_workload(workspace.tuning, sizing, shared)
+        results = results_dir(config.values if config else None)
+        return _tuning_workload(workspace.tuning, sizing, results, shared)
     assert workspace.inference is not None
     return _inference_workload(workspace, workspace.inference, sizing, shared)
 
@@ -188,7 +189,9 @@ def _adapter(adapter: Adapter) -> AdapterMount:
     )
 
 
-def _tuning_workload(tuning: TuningSpec, sizing: Sizing, shared: Mapping[str, Any]) -> Workload:
+def _tuning_workload(
+    tuning: TuningSpec, sizing: Sizing, results: str, shared: Mapping[str, Any]
+) -> Workload:
     method = tuning_method(tuning.method)
     source, output = tuning.input, tuning.output
     assert source is not None, "validated"
@@ -214,7 +217,7 @@ def _tuning_workload(tuning: TuningSpec, sizing: Sizing, shared: Mapping[str, An
         output_image=output.image,
         push_secret=output.image_push_secret,
         output_volume=output.volume_source,
-        results_dir=RESULTS_DIR,
+        results_dir=results,
     )
     return Workload(
         kind=WorkloadKind.TUNING,

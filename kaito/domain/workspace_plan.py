@@ -100,7 +100,12 @@ def plan_workspace(
 
 def write_rejected(view: WorkspaceView, error: Rejected, *, now_s: float) -> WorkspacePlan:
     """What to say after the API server refused a machine's record or a workload's object."""
-    problem = Problem(field="", message=str(error), remedy="kaito tries again from time to time")
+    problem = Problem(
+        field="",
+        message=str(error),
+        remedy="kaito tries again from time to time",
+        rule="write-accepted",
+    )
     refusal = Refusal(reason="WriteRejected", problems=(problem,))
     status = refused_status(view, _refused(refusal), now_s)
     return WorkspacePlan(steps=_with_status(view, status, [], None))
@@ -117,6 +122,7 @@ def _name_taken(taken: str) -> Refusal:
         field="metadata.name",
         message=f"{taken} exists and does not belong to this Workspace",
         remedy="Delete it, or give the Workspace another name",
+        rule="name-taken",
     )
     return Refusal(reason="NameTaken", problems=(problem,))
 
