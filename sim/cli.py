@@ -202,6 +202,8 @@ def serve(
     path = (kubeconfig or default_kubeconfig()).absolute()
     with _input_errors():
         scenario = _load(files) if files else Scenario(files=())
+        for left in scenario.unreconciled:
+            typer.echo(f"warning: {left.source}: {left.key}: {left.message}", err=True)
         serve_scenario(
             scenario,
             ServeSettings(

@@ -6,6 +6,7 @@ from typing import Any
 from kaito.adapters import yaml_values
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.inference_set import parse_inference_set, validate_inference_set
 from kaito.domain.names import nearest
 from kaito.domain.validation import validate
 from kaito.domain.workspace import Workspace, parse_workspace
@@ -39,6 +40,17 @@ def workspaces_in(steps: Iterable[Apply]) -> Iterator[tuple[Apply, Workspace]]:
         workspace = _parsed(step.manifest)
         if workspace is not None:
             yield step, workspace
+
+
+def judge_inference_set(body: Mapping[str, Any], catalogue: Catalogue) -> list[Problem]:
+    """What is wrong with an InferenceSet beyond what its file says by itself; other kinds that
+    nothing acts on are not looked into."""
+    if body.get("kind") != manifests.INFERENCE_SET:
+        return []
+    try:
+        return validate_inference_set(parse_inference_set(body), catalogue)
+    except InvalidInput:
+        return []  # said where the manifest was read
 
 
 def _duplicates(steps: Sequence[Step], among: range) -> Iterator[tuple[int, Problem]]:

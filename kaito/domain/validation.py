@@ -30,6 +30,7 @@ MAX_ADAPTERS: Final = 10
 # a Service begins with a letter (RFC 1035).
 MAX_SERVED_NAME_CHARS: Final = 52
 _NAMED_ALTERNATIVES: Final = 3
+_IMAGE_FAMILIES: Final = ("azurelinux", "ubuntu")
 
 
 def validate(
@@ -132,6 +133,13 @@ def _metadata(workspace: Workspace) -> Iterator[Problem]:
             read(workspace)
         except InvalidInput as error:
             yield from error.problems
+    family = workspace.annotation(labels.NODE_IMAGE_FAMILY)
+    if family and family.lower() not in _IMAGE_FAMILIES:
+        yield Problem(
+            field=f"metadata.annotations[{labels.NODE_IMAGE_FAMILY}]",
+            message=f"must be one of {', '.join(_IMAGE_FAMILIES)}, got {family!r}",
+            rule="node-image-family",
+        )
 
 
 def _helper_containers(workspace: Workspace) -> frozenset[str]:

@@ -43,6 +43,7 @@ from kaito.domain.workspace_status import (
     is_done,
     merge_conditions,
     refused_status,
+    selector_condition,
     status_of,
 )
 
@@ -89,6 +90,7 @@ def plan_workspace(
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]
     conditions = conditions_of(view, cluster, resources, wanted, live, surge)
+    conditions += selector_condition(view, cluster)
     if _still_rejected(view, todo):
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
     status = replace(status_of(view, resources, wanted, conditions, now_s), target_node_count=count)
@@ -422,6 +424,7 @@ def _notes(
             notes.append(Note(type="Normal", reason=kind, message=new.message or new.reason))
         elif old is not None and old.is_true and kind != st.SUCCEEDED:  # one of the others says it
             notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
+    notes += _notes_of_selector(view, after)
     if after.blocked_reason and after.blocked_reason != before.blocked_reason:
         blocked = find(after.conditions, st.SUCCEEDED)
         assert blocked is not None
@@ -447,6 +450,14 @@ def _notes_of_nodes(view: WorkspaceView, after: WorkspaceStatus) -> list[Workspa
     if old is None or (not old.is_true and old.reason != new.reason):  # a loss is told as such
         notes.append(Note(type="Warning", reason=new.reason, message=new.message))
     return notes
+
+
+def _notes_of_selector(view: WorkspaceView, after: WorkspaceStatus) -> list[WorkspaceStep]:
+    """An event whenever others have come to share the Workspace's matchLabels."""
+    old, new = (find(one.conditions, st.SELECTOR_SHARED) for one in (view.status, after))
+    if new is None or not new.is_true or (old is not None and old.message == new.message):
+        return []
+    return [Note(type="Warning", reason=new.type, message=new.message)]
 
 
 def _delete_machine(machine: Machine, reason: str) -> DeleteMachine:
