@@ -69,6 +69,17 @@ def decide(
     return Wanted(sizing=sizing, workload=plan_workload(workspace, sizing, config, shape))
 
 
+def name_taken(taken: str) -> Refusal:
+    """The workload cannot be made: `taken`, somebody else's, stands where it should."""
+    problem = Problem(
+        field="metadata.name",
+        message=f"{taken} exists and does not belong to this Workspace",
+        remedy="Delete it, or give the Workspace another name",
+        rule="name-taken",
+    )
+    return Refusal(reason="NameTaken", problems=(problem,))
+
+
 def _reason(error: DoesNotFit | NoEngine | InvalidInput) -> str:
     if isinstance(error, DoesNotFit):
         return "ModelDoesNotFit"

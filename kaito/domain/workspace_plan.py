@@ -14,7 +14,7 @@ from kaito.domain import labels
 from kaito.domain import status as st
 from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, WorkspaceView
 from kaito.domain.conditions import Condition, condition, cut_message, find
-from kaito.domain.decision import Refusal, Wanted
+from kaito.domain.decision import Refusal, Wanted, name_taken
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
@@ -33,6 +33,7 @@ from kaito.domain.plan import (
     WriteStatus,
 )
 from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_policy
+from kaito.domain.shared_selector import selector_condition, selector_notes
 from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
@@ -43,7 +44,6 @@ from kaito.domain.workspace_status import (
     is_done,
     merge_conditions,
     refused_status,
-    selector_condition,
     status_of,
 )
 
@@ -79,7 +79,7 @@ def plan_workspace(
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
     if live.taken:
-        return _plan_refusal(view, cluster, _name_taken(live.taken), now_s, adoptions, own)
+        return _plan_refusal(view, cluster, name_taken(live.taken), now_s, adoptions, own)
     wanted = _as_it_runs(wanted, live)
     surge = _surge(view, cluster, wanted, live, own)
     count = surge.machines if surge is not None else wanted.sizing.nodes
@@ -102,12 +102,8 @@ def plan_workspace(
 
 def write_rejected(view: WorkspaceView, error: Rejected, *, now_s: float) -> WorkspacePlan:
     """What to say after the API server refused a machine's record or a workload's object."""
-    problem = Problem(
-        field="",
-        message=str(error),
-        remedy="kaito tries again from time to time",
-        rule="write-accepted",
-    )
+    again = "kaito tries again from time to time"
+    problem = Problem(field="", message=str(error), remedy=again, rule="write-accepted")
     refusal = Refusal(reason="WriteRejected", problems=(problem,))
     status = refused_status(view, _refused(refusal), now_s)
     return WorkspacePlan(steps=_with_status(view, status, [], None))
@@ -117,16 +113,6 @@ def _still_rejected(view: WorkspaceView, steps: Sequence[WorkspaceStep]) -> bool
     """Whether `steps` repeat what was refused: the reason stands until they have succeeded."""
     done = find(view.status.conditions, st.SUCCEEDED)
     return bool(steps) and done is not None and done.reason == "WriteRejected"
-
-
-def _name_taken(taken: str) -> Refusal:
-    problem = Problem(
-        field="metadata.name",
-        message=f"{taken} exists and does not belong to this Workspace",
-        remedy="Delete it, or give the Workspace another name",
-        rule="name-taken",
-    )
-    return Refusal(reason="NameTaken", problems=(problem,))
 
 
 def owner_of(view: WorkspaceView) -> Owner:
@@ -424,7 +410,7 @@ def _notes(
             notes.append(Note(type="Normal", reason=kind, message=new.message or new.reason))
         elif old is not None and old.is_true and kind != st.SUCCEEDED:  # one of the others says it
             notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
-    notes += _notes_of_selector(view, after)
+    notes += selector_notes(before, after)
     if after.blocked_reason and after.blocked_reason != before.blocked_reason:
         blocked = find(after.conditions, st.SUCCEEDED)
         assert blocked is not None
@@ -450,14 +436,6 @@ def _notes_of_nodes(view: WorkspaceView, after: WorkspaceStatus) -> list[Workspa
     if old is None or (not old.is_true and old.reason != new.reason):  # a loss is told as such
         notes.append(Note(type="Warning", reason=new.reason, message=new.message))
     return notes
-
-
-def _notes_of_selector(view: WorkspaceView, after: WorkspaceStatus) -> list[WorkspaceStep]:
-    """An event whenever others have come to share the Workspace's matchLabels."""
-    old, new = (find(one.conditions, st.SELECTOR_SHARED) for one in (view.status, after))
-    if new is None or not new.is_true or (old is not None and old.message == new.message):
-        return []
-    return [Note(type="Warning", reason=new.type, message=new.message)]
 
 
 def _delete_machine(machine: Machine, reason: str) -> DeleteMachine:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from kaito.domain import status as st
 from kaito.domain.cluster_view import (
@@ -18,8 +17,6 @@ from kaito.domain.rollout import Surge
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources
-
-_NAMED_SHARING: Final = 3  # so that many of a kind do not change one another's message
 
 
 def status_of(
@@ -87,24 +84,6 @@ def conditions_of(
         done = resources.blocked
     ready = replace(done, type=st.READY)
     return [*resources.conditions, work, done, ready]
-
-
-def selector_condition(view: WorkspaceView, cluster: ClusterView) -> list[Condition]:
-    """Whether other Workspaces have the same matchLabels. Their machines are kept apart all the
-    same; what the user selects by these labels finds those of all."""
-    if cluster.sharing:
-        named = ", ".join(cluster.sharing[:_NAMED_SHARING])
-        more = " and others" if len(cluster.sharing) > _NAMED_SHARING else ""
-        text = cut_message(
-            f"resource.labelSelector.matchLabels are also those of {named}{more}: "
-            "whatever selects Nodes by them finds the machines of all. Make a new Workspace with a "
-            "label of its own"
-        )
-        return [condition(st.SELECTOR_SHARED, "True", "SameMatchLabels", text)]
-    if find(view.status.conditions, st.SELECTOR_SHARED) is None:
-        return []
-    text = "no other Workspace of the namespace has its matchLabels"
-    return [condition(st.SELECTOR_SHARED, "False", "OwnMatchLabels", text)]
 
 
 def conditions_while_refused(

@@ -141,6 +141,10 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
         new(annotations={labels.RUNTIME: "ollama"}),
         "metadata.annotations[kaito.sh/runtime]",
     ),
+    "rollout-known": (
+        new(annotations={labels.ROLLOUT: "recreate"}),
+        "metadata.annotations[kaito.sh/rollout]",
+    ),
     "node-image-family": (
         new(annotations={labels.NODE_IMAGE_FAMILY: "windows"}),
         "metadata.annotations[kaito.sh/node-image-family]",
