@@ -4,9 +4,9 @@ A round is a generator that yields after every port call. Production drains it; 
 latency, other actors, stale reads and crashes at each yield. It returns when to look again.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
@@ -130,14 +130,17 @@ class Ports:
         return self.decisions.provisioner
 
 
-def reconcile_workspace(ports: Ports, namespace: str, name: str) -> Steps:
-    """One round for one Workspace. Port errors end the round; the next one observes again."""
+def reconcile_workspace(
+    ports: Ports, namespace: str, name: str, sharing: Sequence[str] = ()
+) -> Steps:
+    """One round for one Workspace. Port errors end the round; the next one observes again.
+    `sharing` are some other Workspaces of the namespace that have its matchLabels."""
     try:
         view = ports.workspaces.read_workspace(namespace, name)
         yield
         if view is None:
             return Outcome()
-        plan = yield from _observe_and_plan(ports, view)
+        plan = yield from _observe_and_plan(ports, view, sharing)
         yield from act_workspace(ports, view, plan)
     except PortError as error:
         return _failed(error)
@@ -211,8 +214,10 @@ def _owner_is_known(ports: Ports, owner: Owner) -> Generator[None, None, bool]:
     return exists
 
 
-def _observe_and_plan(ports: Ports, view: WorkspaceView) -> Generator[None, None, WorkspacePlan]:
-    cluster = ports.workspaces.observe(view.workspace)
+def _observe_and_plan(
+    ports: Ports, view: WorkspaceView, sharing: Sequence[str]
+) -> Generator[None, None, WorkspacePlan]:
+    cluster = replace(ports.workspaces.observe(view.workspace), sharing=tuple(sharing))
     yield
     own = ports.decisions.own_nodes(view.workspace, cluster)
     live: WorkloadView | None = None

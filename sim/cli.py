@@ -206,6 +206,8 @@ def serve(
     path = (kubeconfig or default_kubeconfig()).absolute()
     with _input_errors():
         scenario = _load(files or [], models)
+        for left in scenario.unreconciled:
+            typer.echo(f"warning: {left.source}: {left.key}: {left.message}", err=True)
         serve_scenario(
             scenario,
             ServeSettings(

@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -48,7 +48,8 @@ class Document:
     def locate(self, problem: Problem, *, within: str = "") -> Problem:
         """`problem`, whose field is relative to the part `within`, as one of this document."""
         joint = "." if within and problem.field and not problem.field.startswith("[") else ""
-        return self.problem(f"{within}{joint}{problem.field}", problem.message, problem.remedy)
+        located = self.problem(f"{within}{joint}{problem.field}", problem.message, problem.remedy)
+        return replace(located, rule=problem.rule)
 
 
 def files_of(path: str) -> list[str]:

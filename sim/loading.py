@@ -1,7 +1,7 @@
 """From the user's files to one checked scenario."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,7 +17,7 @@ from sim import documents, manifests
 from sim.documents import Document
 from sim.expectations import AnyExpect
 from sim.manifests import Key
-from sim.replay import find_problems, workspaces_in
+from sim.replay import find_problems, judge_inference_set, workspaces_in
 from sim.scenario import (
     DEFAULT_REGION,
     DEFAULT_SEED,
@@ -27,6 +27,7 @@ from sim.scenario import (
     Patch,
     Scenario,
     Step,
+    Unreconciled,
     World,
 )
 from sim.scenario_file import ExpectEvent, ExpectWorkspace, ScenarioFile, Target, TimelineStep
@@ -105,6 +106,7 @@ class _Loader:
         self._expectations: list[tuple[AnyExpect, Document, str]] = []
         self._descriptions: list[str] = []
         self._plain_workspaces: list[Apply] = []
+        self._unreconciled: list[tuple[Unreconciled, Mapping[str, Any], Document, str]] = []
         self._seen_files: set[str] = set()
 
     def add_path(
@@ -215,12 +217,13 @@ class _Loader:
         key = manifests.key_of(body)
         if key is None:
             return
-        step = Apply(
-            at_s=at_s,
-            manifest=manifests.as_applied(body),
-            source=f"{document.file}:{document.line_of(path)}",
-            key=key,
-        )
+        source = f"{document.file}:{document.line_of(path)}"
+        if not manifests.is_reconciled(body):
+            version = str(body.get("apiVersion"))
+            left = Unreconciled(at_s=at_s, api_version=version, source=source, key=key)
+            self._unreconciled.append((left, body, document, path))
+            return
+        step = Apply(at_s=at_s, manifest=manifests.as_applied(body), source=source, key=key)
         self._placed.append(Placed(step, document, path))
         if plain and key.kind == manifests.WORKSPACE:
             self._plain_workspaces.append(step)
@@ -228,7 +231,7 @@ class _Loader:
     def check(self, settings: Settings) -> None:
         """Look at everything together, once all files are read."""
         self._placed.sort(key=lambda placed: placed.step.at_s)
-        if not self._placed and not self.problems:
+        if not self._placed and not self._unreconciled and not self.problems:
             message = "nothing ever happens: no file applies anything"
             remedy = "Add a timeline, or give a manifest"
             self.problems.append(Problem(field="", message=message, remedy=remedy))
@@ -239,6 +242,9 @@ class _Loader:
             if isinstance(one.step, Patch) and problem.field not in {"name", "kind"}:
                 within = f"{within}.merge"
             self.problems.append(one.document.locate(problem, within=within))
+        for _left, body, document, path in self._unreconciled:
+            for problem in judge_inference_set(body, self._catalogue):
+                self.problems.append(document.locate(problem, within=path))
         self._check_expectations()
         self.problems += _region_problems(settings, self._catalogue.instance_types)
 
@@ -283,6 +289,7 @@ class _Loader:
             namespaces=tuple(sorted(used - made - {manifests.DEFAULT_NAMESPACE})),
             assumed_secrets=tuple(self._assumed_secrets(provided)),
             catalogue=self._catalogue,
+            unreconciled=tuple(left for left, _, _, _ in self._unreconciled),
         )
 
     def _implied(self) -> Iterator[ExpectWorkspace]:
@@ -313,7 +320,7 @@ class _Loader:
                 self.problems.append(one)
             else:
                 message = f"{one.field}: {one.message}" if one.field else one.message
-                self.problems.append(Problem(field=field, message=message, remedy=one.remedy))
+                self.problems.append(replace(one, field=field, message=message))
 
 
 _LATENCY: Final = "world.latencies."

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kaito.domain import names
+from kaito.domain import inference_set, names
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.parsing import problems_of, shown
 from kaito.domain.workspace import GROUP, KIND, VERSIONS, Workspace, parse_workspace
@@ -16,11 +16,14 @@ WORKSPACE: Final = KIND
 CONFIG_MAP: Final = "ConfigMap"
 SECRET: Final = "Secret"
 NAMESPACE: Final = "Namespace"
+INFERENCE_SET: Final = inference_set.KIND
 DEFAULT_NAMESPACE: Final = "default"
 INFERENCE_CONFIG: Final = "inference_config.yaml"
+TRAINING_CONFIG: Final = "training_config.yaml"
 ACCEPTED: Final = (
     f"Workspace ({' or '.join(f'{GROUP}/{version}' for version in VERSIONS)}), "
-    "ConfigMap, Secret and Namespace (v1)"
+    "ConfigMap, Secret and Namespace (v1); InferenceSet, RAGEngine, ModelMirror and "
+    "MultiRoleInference are checked and left alone"
 )
 
 
@@ -103,8 +106,14 @@ _SERVERS: Final = frozenset(
         "selfLink",
     }
 )
-# Of kaito.sh (KAITO v0.12), without Workspace.
-_NOT_YET: Final = frozenset({"InferenceSet", "RAGEngine", "ModelMirror", "MultiRoleInference"})
+# Kinds of KAITO v0.12 that nothing acts on yet, and their versions.
+_NOT_YET: Final[Mapping[str, tuple[str, ...]]] = {
+    INFERENCE_SET: VERSIONS,
+    "RAGEngine": VERSIONS,
+    "ModelMirror": ("v1alpha1",),
+    "MultiRoleInference": ("v1alpha1",),
+}
+_CLUSTER_SCOPED: Final = frozenset({NAMESPACE, "ModelMirror"})
 _CORE: Final[Mapping[str, type[BaseModel]]] = {
     CONFIG_MAP: _ConfigMap,
     SECRET: _Secret,
@@ -117,13 +126,18 @@ def is_manifest(body: Mapping[str, Any]) -> bool:
     return "apiVersion" in body or "kind" in body
 
 
+def is_reconciled(body: Mapping[str, Any]) -> bool:
+    """Whether anything acts on objects of this kind."""
+    return body.get("kind") not in _NOT_YET
+
+
 def key_of(body: Mapping[str, Any]) -> Key | None:
     """Which object a manifest describes; None where it does not say so."""
     kind, metadata = body.get("kind"), body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if not isinstance(kind, str) or not isinstance(name, str) or not name:
         return None
-    if kind == NAMESPACE:
+    if kind in _CLUSTER_SCOPED:
         return Key(kind, "", name)
     namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
     return Key(kind, namespace if isinstance(namespace, str) else DEFAULT_NAMESPACE, name)
@@ -152,6 +166,9 @@ def problems_in(body: Mapping[str, Any]) -> list[Problem]:
         return [Problem(field=field, message=message, remedy=f"Accepted: {ACCEPTED}")]
     if kind == WORKSPACE and api_version.startswith(f"{GROUP}/"):
         return list(dict.fromkeys([*_workspace_problems(body), *_metadata_problems(body)]))
+    if api_version in {f"{GROUP}/{one}" for one in _NOT_YET.get(kind, ())}:
+        parsed = _inference_set_problems(body) if kind == INFERENCE_SET else []
+        return list(dict.fromkeys([*parsed, *_metadata_problems(body)]))
     model = _CORE.get(kind)
     if model is None or "/" in api_version:
         return [_unaccepted(api_version, kind)]
@@ -193,9 +210,17 @@ def _workspace_problems(body: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
+def _inference_set_problems(body: Mapping[str, Any]) -> list[Problem]:
+    try:
+        inference_set.parse_inference_set(body)
+    except InvalidInput as error:
+        return list(error.problems)
+    return []
+
+
 def _metadata_problems(body: Mapping[str, Any]) -> list[Problem]:
     metadata = body.get("metadata")
-    if not isinstance(metadata, Mapping):
+    if not isinstance(metadata, Mapping) and is_reconciled(body):
         return []  # the object's own model says so
     try:
         _MetadataOnly.model_validate({"metadata": metadata})
@@ -248,20 +273,17 @@ def _base64_problems(data: Mapping[str, str], field: str = "data") -> Iterator[P
 
 def _unaccepted(api_version: str, kind: str) -> Problem:
     what = f"{api_version} {kind}"
-    if kind == WORKSPACE:
+    if kind == WORKSPACE or kind in _NOT_YET:
+        served = VERSIONS if kind == WORKSPACE else _NOT_YET[kind]
         return Problem(
             field="apiVersion",
-            message=f"{shown(api_version)} is not a version of Workspace",
-            remedy=f"Use {' or '.join(f'{GROUP}/{version}' for version in VERSIONS)}",
-        )
-    if kind in _NOT_YET:
-        return Problem(
-            field="kind", message=f"{what} is not reconciled yet", remedy=f"Accepted: {ACCEPTED}"
+            message=f"{shown(api_version)} is not a version of {kind}",
+            remedy=f"Use {' or '.join(f'{GROUP}/{version}' for version in served)}",
         )
     if kind in _CORE:
         message = f"{shown(api_version)} has no {kind}"
         return Problem(field="apiVersion", message=message, remedy="Use apiVersion v1")
-    close = names.nearest(kind, [WORKSPACE, *_CORE])
+    close = names.nearest(kind, [WORKSPACE, *_CORE, *_NOT_YET])
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     remedy = f"{hint}Accepted: {ACCEPTED}"
     return Problem(field="kind", message=f"{what} is not simulated", remedy=remedy)

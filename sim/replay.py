@@ -6,6 +6,7 @@ from typing import Any
 from kaito.adapters import yaml_values
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.inference_set import parse_inference_set, validate_inference_set
 from kaito.domain.names import nearest
 from kaito.domain.validation import validate
 from kaito.domain.workspace import Workspace, parse_workspace
@@ -39,6 +40,17 @@ def workspaces_in(steps: Iterable[Apply]) -> Iterator[tuple[Apply, Workspace]]:
         workspace = _parsed(step.manifest)
         if workspace is not None:
             yield step, workspace
+
+
+def judge_inference_set(body: Mapping[str, Any], catalogue: Catalogue) -> list[Problem]:
+    """What is wrong with an InferenceSet beyond what its file says by itself; other kinds that
+    nothing acts on are not looked into."""
+    if body.get("kind") != manifests.INFERENCE_SET:
+        return []
+    try:
+        return validate_inference_set(parse_inference_set(body), catalogue)
+    except InvalidInput:
+        return []  # said where the manifest was read
 
 
 def _duplicates(steps: Sequence[Step], among: range) -> Iterator[tuple[int, Problem]]:
@@ -106,31 +118,40 @@ def _parsed(body: Mapping[str, Any]) -> Workspace | None:
 
 
 def _config_problems(body: Mapping[str, Any]) -> Iterator[Problem]:
-    """An engine's config that is no YAML mapping; what it may hold is the operator's business."""
+    """A config that is no YAML mapping; what it may hold is the business of those that read it."""
     data = body.get("data")
-    text = data.get(manifests.INFERENCE_CONFIG) if isinstance(data, Mapping) else None
-    if not isinstance(text, str):
-        return
-    field = f"data.{manifests.INFERENCE_CONFIG}"
+    for key in (manifests.INFERENCE_CONFIG, manifests.TRAINING_CONFIG):
+        text = data.get(key) if isinstance(data, Mapping) else None
+        if isinstance(text, str):
+            yield from _text_problems(f"data.{key}", text)
+
+
+def _text_problems(field: str, text: str) -> Iterator[Problem]:
     try:
         parsed = yaml_values.parse(text)
     except yaml_values.BadText as error:
         for flaw in error.flaws:
             where = f"in its line {flaw.line}{f', {flaw.path}' if flaw.path else ''}: "
-            yield Problem(field=field, message=f"{where}{flaw.message}", remedy=flaw.remedy)
+            message = f"{where}{flaw.message}"
+            yield Problem(field=field, message=message, remedy=flaw.remedy, rule="config-readable")
         return
     if parsed and not isinstance(parsed[0].value, dict):
-        yield Problem(field=field, message="must hold a mapping, such as vllm: {...}")
+        message = "must hold a mapping, such as vllm: {...}"
+        yield Problem(field=field, message=message, rule="config-readable")
 
 
 def _config_of(
     workspace: Workspace, objects: Mapping[Key, Mapping[str, Any]]
 ) -> Mapping[str, Any] | None:
-    """The parsed inference_config.yaml of the Workspace's ConfigMap, if it is there by then."""
-    name = workspace.inference.config if workspace.inference else ""
+    """What the Workspace's ConfigMap says, parsed, if it is there by then."""
+    if workspace.tuning is not None:
+        name, key = workspace.tuning.config, manifests.TRAINING_CONFIG
+    else:
+        name = workspace.inference.config if workspace.inference else ""
+        key = manifests.INFERENCE_CONFIG
     found = objects.get(Key(manifests.CONFIG_MAP, workspace.namespace, name), {})
     data = found.get("data")
-    text = data.get(manifests.INFERENCE_CONFIG) if isinstance(data, Mapping) else None
+    text = data.get(key) if isinstance(data, Mapping) else None
     if not isinstance(text, str):
         return None
     try:

@@ -28,7 +28,7 @@ from sim.result import (
     RunResult,
     WorkspaceResult,
 )
-from sim.scenario import Inject, Scenario, Step
+from sim.scenario import Inject, Scenario, Step, Unreconciled
 from sim.scenario_file import StaleRead
 from sim.world import World
 
@@ -77,7 +77,7 @@ class _Run:
             stale_reads=stale,
         )
         self._steps_left = len(scenario.steps)
-        self._refused: list[EventResult] = []
+        self._refused = [_not_reconciled(left) for left in scenario.unreconciled]
         self._over = self._world.env.event()
         self._world.operator.start()
         prepare(self._world.store, scenario)
@@ -230,6 +230,19 @@ class _Run:
             )
             for life in self._world.cloud.lives
         )
+
+
+def _not_reconciled(left: Unreconciled) -> EventResult:
+    """The answer to an object that nothing acts on."""
+    return EventResult(
+        at_s=left.at_s,
+        kind=left.key.kind,
+        namespace=left.key.namespace,
+        name=left.key.name,
+        type="Warning",
+        reason="NotReconciled",
+        message=left.message,
+    )
 
 
 def _is_settled(workspace: KubeObject) -> bool:

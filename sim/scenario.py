@@ -58,6 +58,21 @@ class Inject:
     source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreconciled:
+    """An object of a kind that nothing acts on yet. It is checked, and not applied."""
+
+    at_s: float
+    api_version: str
+    source: str
+    key: Key
+
+    @property
+    def message(self) -> str:
+        """Why nothing comes of it."""
+        return f"{self.api_version} {self.key.kind} is not reconciled yet: nothing is made for it"
+
+
 Step: TypeAlias = Apply | Patch | Delete | Inject
 
 
@@ -91,3 +106,4 @@ class Scenario:
     namespaces: tuple[str, ...] = ()
     assumed_secrets: tuple[tuple[str, str], ...] = ()
     catalogue: Catalogue = field(default_factory=load_catalogue, repr=False, compare=False)
+    unreconciled: tuple[Unreconciled, ...] = ()

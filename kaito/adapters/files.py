@@ -202,6 +202,8 @@ class _EngineEntry(_Entry):
     image: str
     min_compute_capability: Capability
     max_compute_capability: Capability | None = None
+    flags: frozenset[str] = frozenset()
+    removed_flags: dict[str, str] = Field(default_factory=dict)
 
     def to_domain(self) -> Engine:
         return Engine(**self.model_dump())
@@ -360,8 +362,5 @@ def _instance_types(
 
 
 def _located(file_name: str, problem: Problem) -> Problem:
-    return Problem(
-        field=f"{file_name}: {problem.field}" if problem.field else file_name,
-        message=problem.message,
-        remedy=problem.remedy,
-    )
+    field = f"{file_name}: {problem.field}" if problem.field else file_name
+    return replace(problem, field=field)

@@ -113,7 +113,8 @@ class ClusterView:
 
     `adoptable` are machines that KAITO v0.12 ordered for it; they have no slot yet. `nodes` are
     its machines'; where users bring their own, those that its selector may find and those that its
-    pods run on. `made_for` is the shape of Nodes that the live workload was sized for.
+    pods run on. `made_for` is the shape of Nodes that the live workload was sized for. `sharing`
+    are some other Workspaces of its namespace that have the same matchLabels, in order.
     """
 
     machines: tuple[Machine, ...] = ()
@@ -123,3 +124,4 @@ class ClusterView:
     config: ConfigView | None = None
     has_workload: bool = False
     made_for: str = ""
+    sharing: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import NoEngine
-from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit
 from kaito.domain.own_nodes import OwnNodes
 from kaito.domain.provisioner import Provisioner
@@ -56,14 +56,31 @@ def decide(
     if config is not None and config.problem:
         reason = "ConfigMapNotFound" if config.missing else "ConfigMapInvalid"
         mode = "inference" if workspace.inference else "tuning"
-        problem = Problem(field=f"{mode}.config", message=config.problem)
+        rule = "config-missing" if config.missing else "config-readable"
+        problem = Problem(field=f"{mode}.config", message=config.problem, rule=rule)
         return Refusal(reason=reason, problems=(problem,))
     values = config.values if config else None
     here = shape.instance_type if shape is not None else None
     try:
         sizing = size(workspace, catalogue, values, here)
     except (DoesNotFit, NoEngine, InvalidInput) as error:
-        reason = "ModelDoesNotFit" if isinstance(error, DoesNotFit) else "InvalidSpec"
         found = fit_problems(workspace, catalogue, values, error, here)
-        return Refusal(reason=reason, problems=found)
+        return Refusal(reason=_reason(error), problems=found)
     return Wanted(sizing=sizing, workload=plan_workload(workspace, sizing, config, shape))
+
+
+def name_taken(taken: str) -> Refusal:
+    """The workload cannot be made: `taken`, somebody else's, stands where it should."""
+    problem = Problem(
+        field="metadata.name",
+        message=f"{taken} exists and does not belong to this Workspace",
+        remedy="Delete it, or give the Workspace another name",
+        rule="name-taken",
+    )
+    return Refusal(reason="NameTaken", problems=(problem,))
+
+
+def _reason(error: DoesNotFit | NoEngine | InvalidInput) -> str:
+    if isinstance(error, DoesNotFit):
+        return "ModelDoesNotFit"
+    return "ConfigMapInvalid" if isinstance(error, InvalidConfig) else "InvalidSpec"

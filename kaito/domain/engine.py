@@ -1,7 +1,7 @@
 """Which engine serves or tunes a model on a GPU, in which number format, from which image."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from kaito.domain.errors import DomainError
 from kaito.domain.gpu import Gpu
@@ -21,7 +21,11 @@ class NoEngine(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """One engine in one image. Compute capabilities are inclusive; None means no upper bound."""
+    """One engine in one image. Compute capabilities are inclusive; None means no upper bound.
+
+    `flags` are those of its server, without dashes in front; none: they are not known.
+    `removed_flags` are those of older versions, with what to do instead.
+    """
 
     name: EngineName
     version: str
@@ -29,6 +33,8 @@ class Engine:
     min_compute_capability: tuple[int, int]
     max_compute_capability: tuple[int, int] | None
     source: str
+    flags: frozenset[str] = field(default=frozenset(), repr=False)
+    removed_flags: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def supports(self, gpu: Gpu) -> bool:
         """Whether the image has kernels for this GPU."""

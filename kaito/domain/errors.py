@@ -2,6 +2,7 @@
 
 DomainError
 ├── InvalidInput           fix the named fields and try again; carries every problem found
+│   └── InvalidConfig      the same, in the ConfigMap that a Workspace names
 └── PortError              something outside said no
     ├── Conflict           the object changed since it was read: observe again
     ├── NotFound           the object is gone: observe again
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with an input: which field, what is wrong, what to do about it."""
+    """One thing wrong with an input: which field, what is wrong, what to do about it. `rule` is the
+    id of the broken rule in docs/validation.md; empty where no rule of a manifest is broken."""
 
     field: str
     message: str
     remedy: str = ""
+    rule: str = ""
 
     def __str__(self) -> str:
         text = f"{self.field}: {self.message}" if self.field else self.message
@@ -39,6 +42,10 @@ class InvalidInput(DomainError):
         self.problems = tuple(problems)
         assert self.problems, "InvalidInput needs at least one problem"
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class InvalidConfig(InvalidInput):
+    """The content of a ConfigMap was refused; nothing was changed."""
 
 
 class PortError(DomainError):

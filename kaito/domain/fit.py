@@ -91,9 +91,10 @@ def fit_inference(
         raise InvalidInput(
             [
                 Problem(
-                    field="max-model-len",
+                    field="inference.config[vllm.max-model-len]",
                     message=f"must be within 1..{model.token_limit} for {model.name}, "
                     f"got {max_model_len}",
+                    rule="context-limit",
                 )
             ]
         )
@@ -243,6 +244,7 @@ def fit_tuning(
                     field="tuning.method",
                     message=f"{model.name} cannot be tuned with {method}, but with {methods}",
                     remedy="Choose another method or model",
+                    rule="tuning-supported",
                 )
             ]
         )

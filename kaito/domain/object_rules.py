@@ -1,4 +1,5 @@
-"""Rules of Kubernetes objects that a Workspace carries inside: labels and volume sources."""
+"""Rules of Kubernetes objects that a Workspace carries inside or names: labels, volume sources,
+images, Secrets and ConfigMaps."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,7 +7,12 @@ from typing import Any, Final
 
 from kaito.domain import labels
 from kaito.domain.errors import Problem
-from kaito.domain.names import did_you_mean, is_dns_subdomain
+from kaito.domain.names import (
+    did_you_mean,
+    is_dns_subdomain,
+    is_image_reference,
+    placeholders,
+)
 from kaito.domain.parsing import shown
 from kaito.domain.workspace import LabelSelectorRequirement
 
@@ -46,6 +52,7 @@ def label_problems(field: str, found: Mapping[str, str]) -> Iterator[Problem]:
                 field=field,
                 message=f"{key!r} is a label of the system",
                 remedy="Use a label of your own, such as apps: my-model",
+                rule="label-system",
             )
         yield from value_problems(f"{field}.{key}", value)
 
@@ -68,6 +75,7 @@ def expression_problems(field: str, found: Iterable[LabelSelectorRequirement]) -
                 field=f"{at}.values",
                 message=f"{'is required' if lists else 'is not possible'} with {one.operator}",
                 remedy="In and NotIn have values; Exists and DoesNotExist have none",
+                rule="selector-values",
             )
         for value in one.values:
             yield from value_problems(f"{at}.values", value)
@@ -80,6 +88,7 @@ def value_problems(field: str, value: str) -> Iterator[Problem]:
             field=field,
             message=f"{value!r} is not a label value",
             remedy="Use letters, digits, '-', '_' and '.', at most 63 and no spaces",
+            rule="label-value",
         )
 
 
@@ -90,6 +99,7 @@ def _key_problems(field: str, key: str) -> Iterator[Problem]:
             field=field,
             message=f"{key!r} is not a label key",
             remedy="Use letters, digits, '-', '_' and '.', at most 63, as in apps: my-model",
+            rule="label-key",
         )
 
 
@@ -103,20 +113,62 @@ def volume_problems(field: str, source: Mapping[str, Any] | None) -> Iterator[Pr
             field=field,
             message=f"needs exactly one kind of volume, has {kinds}",
             remedy="For example persistentVolumeClaim: {claimName: my-claim}",
+            rule="volume-one-kind",
         )
         return
     ((kind, settings),) = source.items()
     if kind not in _VOLUME_KINDS:
         remedy = did_you_mean(kind, _VOLUME_KINDS)
-        yield Problem(field=f"{field}.{kind}", message="unknown kind of volume", remedy=remedy)
+        yield Problem(
+            field=f"{field}.{kind}",
+            message="unknown kind of volume",
+            remedy=remedy,
+            rule="volume-kind",
+        )
         return
     if not isinstance(settings, Mapping):
-        yield Problem(field=f"{field}.{kind}", message=f"must be a mapping, got {shown(settings)}")
+        yield Problem(
+            field=f"{field}.{kind}",
+            message=f"must be a mapping, got {shown(settings)}",
+            rule="volume-settings",
+        )
         return
     needed = _VOLUME_KINDS[kind]
     if needed and not settings.get(needed):
-        yield Problem(field=f"{field}.{kind}.{needed}", message="is required")
+        yield Problem(
+            field=f"{field}.{kind}.{needed}", message="is required", rule="volume-settings"
+        )
 
 
 def _is_system(prefix: str) -> bool:
     return any(prefix == domain or prefix.endswith(f".{domain}") for domain in _SYSTEM_DOMAINS)
+
+
+def image_problems(field: str, text: str) -> Iterator[Problem]:
+    """Whether it is an image reference, if it is given and no placeholder."""
+    if not text or placeholders(text) or is_image_reference(text):
+        return
+    yield Problem(
+        field=field,
+        message=f"{text!r} is not an image reference",
+        remedy="Use registry/repository:tag, the repository in lower case",
+        rule="image-reference",
+    )
+
+
+def secret_problems(field: str, found: Iterable[str]) -> Iterator[Problem]:
+    """Whether each can be the name of a Secret."""
+    for index, name in enumerate(found):
+        yield from object_name_problems(f"{field}[{index}]", name)
+
+
+def object_name_problems(field: str, name: str) -> Iterator[Problem]:
+    """Whether it can be the name of a Secret or a ConfigMap, if one is named."""
+    if not name or placeholders(name) or is_dns_subdomain(name):
+        return
+    yield Problem(
+        field=field,
+        message=f"{name!r} cannot be the name of an object",
+        remedy="Use lower-case letters, digits, '-' and '.'",
+        rule="object-name",
+    )

@@ -268,7 +268,7 @@ def _more(workspace: Workspace) -> str:
 def _missing(
     reason: str, message: str, remedy: str, field: str = "resource.labelSelector"
 ) -> Missing:
-    problem = Problem(field=field, message=message, remedy=remedy)
+    problem = Problem(field=field, message=message, remedy=remedy, rule="own-nodes")
     return Missing(reason=reason, problem=problem)
 
 

@@ -50,6 +50,7 @@ def newer_fields(
                     field=field_path((*path, key)),
                     message="does not exist in this apiVersion",
                     remedy=f"Use apiVersion kaito.sh/{since}",
+                    rule="newer-field",
                 )
             )
             continue
@@ -79,16 +80,18 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
     if kind == "extra_forbidden":
         known = [key for key, _ in _fields(owner)]
         remedy = did_you_mean(str(location[-1]), known)
-        return Problem(field=field, message="unknown key", remedy=remedy)
+        return Problem(field=field, message="unknown key", remedy=remedy, rule="unknown-field")
     if kind == "missing":
         description = dict(_fields(owner)).get(str(location[-1])) or ""
-        return Problem(field=field, message="is required", remedy=description.rstrip("."))
+        remedy = description.rstrip(".")
+        return Problem(field=field, message="is required", remedy=remedy, rule="required-field")
     if kind in _WANTED:
         remedy = _quote_hint(value) if kind == "string_type" else ""
         message = f"must be {_WANTED[kind]}, got {shown(value)}"
-        return Problem(field=field, message=message, remedy=remedy)
+        return Problem(field=field, message=message, remedy=remedy, rule="wrong-type")
     remedy = str(detail.get("ctx", {}).get("remedy", ""))
-    return Problem(field=field, message=f"{detail['msg']}, got {shown(value)}", remedy=remedy)
+    message = f"{detail['msg']}, got {shown(value)}"
+    return Problem(field=field, message=message, remedy=remedy, rule="invalid-value")
 
 
 def _quote_hint(value: object) -> str:

@@ -36,6 +36,7 @@ def resource_problems(
             field=_SELECTOR,
             message="selects nothing",
             remedy="Add matchLabels with a label of your own, such as apps: my-model",
+            rule="selector-empty",
         )
 
 
@@ -47,17 +48,24 @@ def _ordered(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
             field="resource.instanceType",
             message="is required",
             remedy="Name a GPU machine type, such as Standard_NC24ads_A100_v4",
+            rule="instance-type-required",
         )
     else:
         try:
             catalogue.instance_type(resource.instance_type)
         except UnknownInstanceType as error:
-            yield Problem(field="resource.instanceType", message=error.message, remedy=error.remedy)
+            yield Problem(
+                field="resource.instanceType",
+                message=error.message,
+                remedy=error.remedy,
+                rule="instance-type-known",
+            )
     if selector.match_labels and not workspace.node_labels:
         yield Problem(
             field=f"{_SELECTOR}.matchLabels",
             message="holds only labels that kaito itself sets",
             remedy="Add a label of your own, such as apps: my-model",
+            rule="selector-reserved",
         )
     yield from label_problems(f"{_SELECTOR}.matchLabels", selector.match_labels)
     if selector.match_expressions:
@@ -65,18 +73,21 @@ def _ordered(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
             field=f"{_SELECTOR}.matchExpressions",
             message="cannot be given to machines that are made",
             remedy="Use matchLabels",
+            rule="selector-expressions",
         )
     if resource.count > MAX_MACHINES:
         yield Problem(
             field="resource.count",
             message=f"is {resource.count}, at most {MAX_MACHINES} are possible",
             remedy="An AKS cluster has at most 100 agent pools",
+            rule="count-limit",
         )
     if resource.partition is not None:
         yield Problem(
             field="resource.partition",
             message="is only possible on machines that you bring yourself",
             remedy="Remove it",
+            rule="partition-ordered",
         )
 
 
@@ -94,10 +105,12 @@ def _brought(workspace: Workspace) -> Iterator[Problem]:
                 field=f"resource.preferredNodes[{index}]",
                 message=f"{name!r} cannot be the name of a Node",
                 remedy="Use a name that kubectl get nodes lists",
+                rule="preferred-node-name",
             )
     if resource.partition is not None:
         yield Problem(
             field="resource.partition",
             message="is not supported yet: a model gets whole GPUs",
             remedy="Remove it",
+            rule="partition-unsupported",
         )

@@ -55,6 +55,7 @@ def rollout_policy(workspace: Workspace) -> RolloutPolicy:
         problem = Problem(
             field=f"metadata.annotations[{labels.ROLLOUT}]",
             message=f"must be one of {', '.join(RolloutPolicy)}, got {text!r}",
+            rule="rollout-known",
         )
         raise InvalidInput([problem]) from None
 

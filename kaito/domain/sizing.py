@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.engine import EngineChoice, EngineName, choose_engine
-from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.engine_config import ENGINE_SECTION, MAX_MODEL_LEN, check_engine_config
+from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.fit import FitPlan, fit_inference, fit_tuning, what_would_fit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.model import ModelProfile
 from kaito.domain.parsing import shown
+from kaito.domain.training_config import check_training_config
 from kaito.domain.workspace import TuningMethod, Workspace
-
-ENGINE_SECTION: Final = "vllm"  # of inference_config.yaml
-MAX_MODEL_LEN: Final = "max-model-len"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +61,19 @@ def size(
     here: InstanceType | None = None,
 ) -> Sizing:
     """Choose the engine and lay the model out on `here`; None: on the instance type that the
-    Workspace names. `config` is the parsed inference_config.yaml.
+    Workspace names. `config` is the parsed inference_config.yaml; for tuning, training_config.yaml.
 
-    Raises: UnknownModel, UnknownInstanceType, NoEngine, DoesNotFit, InvalidInput.
+    Raises: UnknownModel, UnknownInstanceType, NoEngine, DoesNotFit, InvalidInput, and of these
+    InvalidConfig where the config is at fault.
     """
     preset = workspace.preset
     if preset is None:
-        raise InvalidInput([Problem(field="inference.preset", message="is required")])
+        problem = Problem(field="inference.preset", message="is required", rule="preset-required")
+        raise InvalidInput([problem])
     model = catalogue.model(preset.name)
     instance_type = here or catalogue.instance_type(workspace.resource.instance_type)
     if workspace.tuning is not None:
-        return _size_tuning(workspace, catalogue, model, instance_type)
+        return _size_tuning(workspace, catalogue, model, instance_type, config)
     requested = requested_engine(workspace)
     context = max_model_len(config)
     choice = choose_engine(catalogue.engines, instance_type.gpu, model, requested)
@@ -81,6 +82,7 @@ def size(
         choice = choose_engine(
             catalogue.engines, instance_type.gpu, model, requested, newer_instance_type=newer
         )
+    check_engine_config(config, choice.engine, model, instance_type)
     adapters = len(workspace.inference.adapters) if workspace.inference else 0
     fit = fit_inference(
         model,
@@ -120,6 +122,7 @@ def requested_engine(workspace: Workspace) -> EngineName | None:
                 Problem(
                     field=f"metadata.annotations[{labels.RUNTIME}]",
                     message=f"must be one of {', '.join(EngineName)}, got {text!r}",
+                    rule="runtime-known",
                 )
             ]
         ) from None
@@ -128,7 +131,7 @@ def requested_engine(workspace: Workspace) -> EngineName | None:
 def max_model_len(config: Mapping[str, Any] | None) -> int | None:
     """`vllm.max-model-len` of the config, in tokens; None when it leaves the choice to the fit.
 
-    Raises: InvalidInput (not a whole number, or below 1).
+    Raises: InvalidConfig (not a whole number, or below 1).
     """
     section = (config or {}).get(ENGINE_SECTION) or {}
     value = section.get(MAX_MODEL_LEN) if isinstance(section, Mapping) else None
@@ -136,9 +139,9 @@ def max_model_len(config: Mapping[str, Any] | None) -> int | None:
         return None
     text = str(value)
     if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
-        field = f"{ENGINE_SECTION}.{MAX_MODEL_LEN}"
+        field = f"inference.config[{ENGINE_SECTION}.{MAX_MODEL_LEN}]"
         message = f"must be a whole number of tokens, got {shown(value)}"
-        raise InvalidInput([Problem(field=field, message=message)])
+        raise InvalidConfig([Problem(field=field, message=message, rule="context-number")])
     return int(text)
 
 
@@ -163,10 +166,15 @@ def newer_instance_type(
 
 
 def _size_tuning(
-    workspace: Workspace, catalogue: Catalogue, model: ModelProfile, instance_type: InstanceType
+    workspace: Workspace,
+    catalogue: Catalogue,
+    model: ModelProfile,
+    instance_type: InstanceType,
+    config: Mapping[str, Any] | None,
 ) -> Sizing:
     assert workspace.tuning is not None
     method = tuning_method(workspace.tuning.method)
+    check_training_config(config, method)
     gpu, engine = instance_type.gpu, EngineName.TRANSFORMERS
     choice = choose_engine(catalogue.engines, gpu, model, engine)
     if choice.warning:
@@ -187,7 +195,11 @@ def tuning_method(text: str) -> TuningMethod:
     try:
         return TuningMethod(text.lower())
     except ValueError:
-        problem = Problem(field="tuning.method", message=f"must be lora or qlora, got {text!r}")
+        problem = Problem(
+            field="tuning.method",
+            message=f"must be lora or qlora, got {text!r}",
+            rule="tuning-method",
+        )
         raise InvalidInput([problem]) from None
 
 

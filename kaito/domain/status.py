@@ -13,6 +13,7 @@ JOB_STARTED: Final = "JobStarted"
 SUCCEEDED: Final = "WorkspaceSucceeded"
 READY: Final = "WorkspaceReady"  # mirrors WorkspaceSucceeded for clients of v0.3 and older
 DELETING: Final = "WorkspaceDeleting"
+SELECTOR_SHARED: Final = "SelectorShared"  # ours: only there once it has been true
 
 # Reasons of WorkspaceSucceeded=False that wait for a human: the operator itself can do no more.
 BLOCKED_REASONS: Final = frozenset(

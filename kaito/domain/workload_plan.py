@@ -10,12 +10,15 @@ from typing import Any, Final
 from kaito.domain import labels
 from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import EngineName
+from kaito.domain.fit import FitPlan
 from kaito.domain.machine import Owner
 from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
+from kaito.domain.model import ModelProfile
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.quantity import GIB
 from kaito.domain.ray_group import EXECUTOR, RayGroup, leader_host
 from kaito.domain.sizing import Sizing, tuning_method
+from kaito.domain.training_config import RESULTS_DIR, results_dir
 from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
 from kaito.domain.workspace import (
     GROUP,
@@ -33,7 +36,6 @@ CONFIG_DIR: Final = "/mnt/config"
 WEIGHTS_DIR: Final = "/workspace/weights"
 ADAPTERS_DIR: Final = "/mnt/adapter"
 DATA_DIR: Final = "/mnt/data"
-RESULTS_DIR: Final = "/mnt/results"
 
 # Paths in KAITO's base image (facts of v0.12: pkg/model/interface.go).
 _VLLM_SERVER: Final = "/workspace/vllm/inference_api.py"
@@ -80,7 +82,8 @@ def plan_workload(
         "startup_limit_s": start_limit_s(sizing.model.weight_bytes),
     }
     if workspace.tuning is not None:
-        return _tuning_workload(workspace.tuning, sizing, shared)
+        results = results_dir(config.values if config else None)
+        return _tuning_workload(workspace.tuning, sizing, results, shared)
     assert workspace.inference is not None
     return _inference_workload(workspace, workspace.inference, sizing, shared)
 
@@ -149,24 +152,11 @@ def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
     }
     if model.revision:
         flags["revision"] = model.revision
-    if fit.pipeline_parallel > 1:
-        flags["pipeline-parallel-size"] = str(fit.pipeline_parallel)
-    if fit.nodes > 1:
-        flags["distributed-executor-backend"] = EXECUTOR
-    if fit.data_parallel > 1:
-        flags["data-parallel-size"] = str(fit.data_parallel)
-    if model.tool_call_parser:
-        flags["tool-call-parser"] = model.tool_call_parser
-    if model.reasoning_parser:
-        flags["reasoning-parser"] = model.reasoning_parser
-    if model.tool_call_parser and model.chat_template:
-        flags["chat-template"] = f"{_CHAT_TEMPLATES}/{model.chat_template}"
-    if model.kv_cache_dtype:
-        flags["kv-cache-dtype"] = model.kv_cache_dtype
+    flags |= _parallel_flags(fit) | _model_flags(model)
     arguments = [f"--{flag}={value}" for flag, value in flags.items()]
-    more = sorted(model.vllm_arguments.items())
     if model.tool_call_parser:
         arguments.append("--enable-auto-tool-choice")
+    more = sorted(model.vllm_arguments.items())
     arguments += [f"--{flag}={value}" if value else f"--{flag}" for flag, value in more]
     if adapters:
         # The fit keeps memory for one slot per adapter.
@@ -176,6 +166,28 @@ def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
             f"--kaito-adapters-dir={ADAPTERS_DIR}",
         ]
     return tuple(arguments)
+
+
+def _parallel_flags(fit: FitPlan) -> dict[str, str]:
+    flags: dict[str, str] = {}
+    if fit.pipeline_parallel > 1:
+        flags["pipeline-parallel-size"] = str(fit.pipeline_parallel)
+    if fit.nodes > 1:
+        flags["distributed-executor-backend"] = EXECUTOR
+    if fit.data_parallel > 1:
+        flags["data-parallel-size"] = str(fit.data_parallel)
+    return flags
+
+
+def _model_flags(model: ModelProfile) -> dict[str, str]:
+    template = model.chat_template if model.tool_call_parser else None
+    flags = {
+        "tool-call-parser": model.tool_call_parser,
+        "reasoning-parser": model.reasoning_parser,
+        "chat-template": template and f"{_CHAT_TEMPLATES}/{template}",
+        "kv-cache-dtype": model.kv_cache_dtype,
+    }
+    return {flag: value for flag, value in flags.items() if value}
 
 
 def _transformers_arguments(sizing: Sizing) -> tuple[str, ...]:
@@ -208,7 +220,9 @@ def _adapter(adapter: Adapter) -> AdapterMount:
     )
 
 
-def _tuning_workload(tuning: TuningSpec, sizing: Sizing, shared: Mapping[str, Any]) -> Workload:
+def _tuning_workload(
+    tuning: TuningSpec, sizing: Sizing, results: str, shared: Mapping[str, Any]
+) -> Workload:
     method = tuning_method(tuning.method)
     source, output = tuning.input, tuning.output
     assert source is not None, "validated"
@@ -234,7 +248,7 @@ def _tuning_workload(tuning: TuningSpec, sizing: Sizing, shared: Mapping[str, An
         output_image=output.image,
         push_secret=output.image_push_secret,
         output_volume=output.volume_source,
-        results_dir=RESULTS_DIR,
+        results_dir=results,
     )
     return Workload(
         kind=WorkloadKind.TUNING,

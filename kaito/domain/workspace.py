@@ -272,6 +272,7 @@ def version_of(document: Mapping[str, Any]) -> str:
                 field="apiVersion",
                 message=f"{api_version!r} with kind {kind!r} is not a Workspace",
                 remedy=f"Use apiVersion {served} and kind {KIND}",
+                rule="api-version",
             )
         ]
     )

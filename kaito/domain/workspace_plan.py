@@ -14,7 +14,7 @@ from kaito.domain import labels
 from kaito.domain import status as st
 from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, WorkspaceView
 from kaito.domain.conditions import Condition, condition, cut_message, find
-from kaito.domain.decision import Refusal, Wanted
+from kaito.domain.decision import Refusal, Wanted, name_taken
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
@@ -33,6 +33,7 @@ from kaito.domain.plan import (
     WriteStatus,
 )
 from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_policy
+from kaito.domain.shared_selector import selector_condition, selector_notes
 from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
@@ -79,7 +80,7 @@ def plan_workspace(
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
     if live.taken:
-        return _plan_refusal(view, cluster, _name_taken(live.taken), now_s, adoptions, own)
+        return _plan_refusal(view, cluster, name_taken(live.taken), now_s, adoptions, own)
     wanted = _as_it_runs(wanted, live)
     surge = _surge(view, cluster, wanted, live, own)
     count = surge.machines if surge is not None else wanted.sizing.nodes
@@ -90,6 +91,7 @@ def plan_workspace(
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]
     conditions = conditions_of(view, cluster, resources, wanted, live, surge)
+    conditions += selector_condition(view, cluster)
     if _still_rejected(view, todo):
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
     status = replace(status_of(view, resources, wanted, conditions, now_s), target_node_count=count)
@@ -101,7 +103,8 @@ def plan_workspace(
 
 def write_rejected(view: WorkspaceView, error: Rejected, *, now_s: float) -> WorkspacePlan:
     """What to say after the API server refused a machine's record or a workload's object."""
-    problem = Problem(field="", message=str(error), remedy="kaito tries again from time to time")
+    again = "kaito tries again from time to time"
+    problem = Problem(field="", message=str(error), remedy=again, rule="write-accepted")
     refusal = Refusal(reason="WriteRejected", problems=(problem,))
     status = refused_status(view, _refused(refusal), now_s)
     return WorkspacePlan(steps=_with_status(view, status, [], None))
@@ -111,15 +114,6 @@ def _still_rejected(view: WorkspaceView, steps: Sequence[WorkspaceStep]) -> bool
     """Whether `steps` repeat what was refused: the reason stands until they have succeeded."""
     done = find(view.status.conditions, st.SUCCEEDED)
     return bool(steps) and done is not None and done.reason == "WriteRejected"
-
-
-def _name_taken(taken: str) -> Refusal:
-    problem = Problem(
-        field="metadata.name",
-        message=f"{taken} exists and does not belong to this Workspace",
-        remedy="Delete it, or give the Workspace another name",
-    )
-    return Refusal(reason="NameTaken", problems=(problem,))
 
 
 def owner_of(view: WorkspaceView) -> Owner:
@@ -422,6 +416,7 @@ def _notes(
             notes.append(Note(type="Normal", reason=kind, message=new.message or new.reason))
         elif old is not None and old.is_true and kind != st.SUCCEEDED:  # one of the others says it
             notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
+    notes += selector_notes(before, after)
     if after.blocked_reason and after.blocked_reason != before.blocked_reason:
         blocked = find(after.conditions, st.SUCCEEDED)
         assert blocked is not None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kaito.adapters.k8s.node_interest import NodeInterest
+from kaito.adapters.k8s.shared_selectors import SharedSelectors
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     JOB,
@@ -107,6 +108,8 @@ class Controller:
         self._users_of_config: dict[tuple[str, str], set[str]] = {}
         self._config_of: dict[tuple[str, str], str] = {}
         self._adopted: dict[tuple[str, int], str] = {}
+        # Where users bring their Nodes, several Workspaces may well choose from the same.
+        self._selectors = None if brought else SharedSelectors()
         self._missed = False
         if not brought:
             self._queue.add(ORPHANS, ports.clock.now_s() + ORPHANS_EVERY_S)
@@ -137,6 +140,8 @@ class Controller:
         for obj, gone in self._changes(resource):
             if resource is WORKSPACE:
                 self._note_workspace(obj, gone=gone)
+                for name in self._selectors.note(obj, gone=gone) if self._selectors else ():
+                    self._queue.add(Key(WORKSPACE.kind, namespace_of(obj), name), now_s)
             for key in self._keys(resource, obj, gone=gone):
                 self._queue.add(key, now_s)
 
@@ -169,7 +174,8 @@ class Controller:
 
     def _round(self, key: Key) -> Steps:
         if key.kind == WORKSPACE.kind:
-            return reconcile_workspace(self._ports, key.namespace, key.name)
+            sharing = self._selectors.sharing(key.namespace, key.name) if self._selectors else ()
+            return reconcile_workspace(self._ports, key.namespace, key.name, sharing)
         if key.kind == NODE_CLAIM.kind:
             return reconcile_machine(self._ports, key.name)
         return collect_orphans(self._ports, every_s=ORPHANS_EVERY_S)
@@ -193,6 +199,8 @@ class Controller:
             self._subscriptions[resource] = self._api.watch(
                 resource, resource_version=page.resource_version, wake=self._wake
             )
+            if resource is WORKSPACE and self._selectors is not None:
+                self._selectors.forget()
             yield from ((obj, False) for obj in page.items)
 
     def _keys(self, resource: Resource, obj: KubeObject, *, gone: bool) -> Iterator[Key]:

@@ -53,6 +53,9 @@ TUNING: Final[Mapping[str, Any]] = {
     "input": {"urls": ["https://example.com/data.parquet?download=true"]},
     "output": {"image": "registry.test/result:1", "imagePushSecret": "push"},
 }
+TRAINING: Final[Mapping[str, Any]] = {
+    "training_config": {"QuantizationConfig": {"load_in_4bit": True}}
+}
 
 
 def manifest(

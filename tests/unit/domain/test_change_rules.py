@@ -22,6 +22,23 @@ OTHER_MODEL = {"preset": {"name": LONG}}
         ),
         ({"inference": OTHER_MODEL}, ["inference.preset.name"]),
         ({"tuning": TUNING}, ["inference", "tuning", "inference.preset.name"]),
+        (
+            {
+                "resource": {
+                    "labelSelector": {
+                        "matchLabels": {"apps": "phi"},
+                        "matchExpressions": [{"key": "a", "operator": "Exists"}],
+                    }
+                }
+            },
+            ["resource.labelSelector.matchExpressions"],
+        ),
+        (
+            {"resource": {"partition": {"mode": "accelerator", "count": 1}}},
+            ["resource.partition"],
+        ),
+        ({"inference": {"template": {"spec": {}}}}, ["inference.template"]),
+        ({"inference": {"preset": {"name": MINI, "presetOptions": {"image": "a/b"}}}}, []),
         ({"inference": {}}, []),
         ({"inference": {"preset": {"name": MINI}, "config": "settings"}}, []),
         ({"annotations": {"kaito.sh/runtime": "transformers"}}, []),
@@ -44,6 +61,8 @@ def test_a_change_of_inference(changed: dict[str, Any], fields: list[str]) -> No
         ({"method": "QLoRA"}, []),
         ({"preset": {"name": MINI}}, ["tuning.preset.name"]),
         ({"input": {"image": "registry.test/data:2"}}, []),
+        ({"input": {"name": "new", "image": "registry.test/data:2"}}, ["tuning.input.name"]),
+        ({"input": None}, []),
     ],
 )
 def test_a_change_of_tuning(changed: dict[str, Any], fields: list[str]) -> None:
@@ -56,3 +75,19 @@ def test_both_values_are_shown() -> None:
     assert problem.message == (
         "cannot be changed, from 'Standard_NV36ads_A10_v5' to 'Standard_NC24ads_A100_v4'"
     )
+
+
+def test_both_of_preset_and_template_may_be_put_right() -> None:
+    """As they are in an object that was stored while no webhook looked."""
+    template = {"template": {"spec": {}}}
+    both = workspace(inference={**template, "preset": {"name": MINI}})
+    assert change_problems(both, workspace(inference=template)) == []
+    assert change_problems(both, OLD) == []
+
+
+def test_a_template_may_change_and_not_go() -> None:
+    old = workspace(inference={"template": {"spec": {}}})
+    new = workspace(inference={"template": {"spec": {"containers": []}}})
+    assert change_problems(old, new) == []
+    (problem,) = change_problems(old, OLD)
+    assert (problem.field, problem.rule) == ("inference.template", "template-fixed")

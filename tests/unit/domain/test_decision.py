@@ -73,7 +73,12 @@ def test_every_broken_rule_is_in_the_refusal() -> None:
             "InvalidSpec",
             "metadata.annotations[kaito.sh/runtime]",
         ),
-        ({}, config({"vllm": {"max-model-len": "x"}}), "InvalidSpec", "vllm.max-model-len"),
+        (
+            {},
+            config({"vllm": {"max-model-len": "x"}}),
+            "ConfigMapInvalid",
+            "inference.config[vllm.max-model-len]",
+        ),
     ],
 )
 def test_a_refusal_names_the_field(

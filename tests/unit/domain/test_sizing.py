@@ -210,7 +210,8 @@ def test_a_context_that_is_no_number_of_tokens(value: object) -> None:
     with pytest.raises(InvalidInput) as caught:
         max_model_len({"vllm": {"max-model-len": value}})
     (problem,) = caught.value.problems
-    assert problem.field == "vllm.max-model-len"
+    assert problem.field == "inference.config[vllm.max-model-len]"
+    assert problem.rule == "context-number"
     assert problem.message == f"must be a whole number of tokens, got {value!r}"
 
 

@@ -14,6 +14,7 @@ from tests.unit.domain.builders import (
     FOUR_T4,
     LONG,
     MINI,
+    TRAINING,
     TUNING,
     TWO_A10,
     V100,
@@ -256,7 +257,7 @@ def test_the_settings_of_a_tuning_job_that_names_none(
 
 
 def test_settings_of_the_users_own_are_left_alone() -> None:
-    found = planned(config(), tuning={**TUNING, "config": "settings"})
+    found = planned(config(TRAINING), tuning={**TUNING, "config": "settings"})
     assert found.training_config is None
     assert found.config_map == "settings"
 

@@ -248,7 +248,16 @@ def test_settings_that_disagree_are_refused_with_both_places(folder: Folder) -> 
     [
         (
             "apiVersion: kaito.sh/v1alpha1\nkind: InferenceSet\nmetadata: {name: x}\n",
-            "not reconciled yet",
+            "spec: is required",
+        ),
+        (
+            "apiVersion: kaito.sh/v1beta1\nkind: ModelMirror\nmetadata: {name: x}\n",
+            "'kaito.sh/v1beta1' is not a version of ModelMirror. Use kaito.sh/v1alpha1",
+        ),
+        ("apiVersion: kaito.sh/v1beta1\nkind: RAGEngine\n", "metadata: must be a mapping"),
+        (
+            "apiVersion: kaito.sh/v1beta1\nkind: RAGEngine\nmetadata: {nam: x}\n",
+            "metadata.nam: unknown key",
         ),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "is not simulated"),
         ("apiVersion: v1\nkind: ConfigMp\nmetadata: {name: x}\n", "Did you mean ConfigMap?"),

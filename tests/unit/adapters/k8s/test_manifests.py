@@ -20,6 +20,7 @@ from kaito.domain.workload_plan import plan_workload
 from tests.unit.domain.builders import (
     LONG,
     MINI,
+    TRAINING,
     TUNING,
     TWO_A10,
     UID,
@@ -356,7 +357,7 @@ def test_the_settings_that_kaito_makes_are_a_config_map_of_its_own() -> None:
 
 def test_settings_of_the_users_own_are_mounted_instead() -> None:
     tuned = workspace(tuning={**TUNING, "config": "settings"})
-    found = wanted(tuned, config()).workload
+    found = wanted(tuned, config(TRAINING)).workload
     assert [one.resource for one in render(found)] == [JOB]
     volumes = {volume["name"]: volume for volume in pod_of(found)["volumes"]}
     assert volumes["config-volume"]["configMap"] == {"name": "settings"}
@@ -390,7 +391,7 @@ def test_tuning_from_a_volume_loads_nothing() -> None:
 def test_a_job_without_settings_mounts_none() -> None:
     """As a model server of another maker might run: neither the user's nor kaito's settings."""
     tuned = workspace(tuning={**TUNING, "config": "settings"})
-    found = plan_workload(tuned, wanted(tuned, config()).sizing, None)
+    found = plan_workload(tuned, wanted(tuned, config(TRAINING)).sizing, None)
     assert manifests.config_volume_name(found) == ""
     assert "config-volume" not in shape(pod_of(found)["volumes"])
 
