@@ -26,7 +26,14 @@ from tests.contract.kube_api_world import World
 CATALOGUE = load_catalogue()
 INSTANCE_TYPE = "Standard_NC24ads_A100_v4"
 SERVING: Mapping[str, Any] = {"inference": {"preset": {"name": "phi-4-mini-instruct"}}}
-SPREAD: Mapping[str, Any] = {"inference": {"preset": {"name": "llama-3.3-70b-instruct"}}}
+SPREAD: Mapping[str, Any] = {
+    "inference": {
+        "preset": {
+            "name": "llama-3.3-70b-instruct",
+            "presetOptions": {"modelAccessSecret": "hugging-face"},
+        }
+    }
+}
 TUNING: Mapping[str, Any] = {
     "tuning": {
         "preset": {"name": "phi-3-mini-128k-instruct"},

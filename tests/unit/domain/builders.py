@@ -46,6 +46,10 @@ H100: Final = "Standard_NC40ads_H100_v5"
 MINI: Final = "phi-3-mini-4k-instruct"
 LONG: Final = "phi-3-mini-128k-instruct"
 LLAMA_70B: Final = "llama-3.3-70b-instruct"  # more than one machine, on most of them
+GATED: Final[Mapping[str, Any]] = {
+    "name": LLAMA_70B,
+    "presetOptions": {"modelAccessSecret": "hugging-face"},
+}
 
 TUNING: Final[Mapping[str, Any]] = {
     "preset": {"name": LONG},

@@ -21,8 +21,8 @@ from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import machine_specs, plan_workspace
 from tests.unit.domain.builders import (
+    GATED,
     H100,
-    LLAMA_70B,
     MISSING,
     NOW_S,
     SERVING,
@@ -40,7 +40,7 @@ from tests.unit.domain.builders import (
 
 PARTS: dict[str, Any] = {
     "instance_type": H100,
-    "inference": {"preset": {"name": LLAMA_70B}, "config": "settings"},
+    "inference": {"preset": GATED, "config": "settings"},
 }
 BOTH = replace(SERVING, replicas=2, ready_replicas=2)
 OTHER = WorkloadView(

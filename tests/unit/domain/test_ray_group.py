@@ -1,7 +1,7 @@
 import pytest
 
 from kaito.domain.ray_group import RayGroup, headless_service, leader_host
-from tests.unit.domain.builders import LLAMA_70B, TWO_A10, TWO_A100, wanted, workspace
+from tests.unit.domain.builders import GATED, TWO_A10, TWO_A100, wanted, workspace
 
 
 def test_a_group_has_several_members() -> None:
@@ -15,7 +15,7 @@ def test_the_leader_is_found_in_whatever_domain_the_cluster_has() -> None:
 
 
 def test_pods_that_serve_one_model_are_a_group() -> None:
-    spread = {"instance_type": TWO_A100, "inference": {"preset": {"name": LLAMA_70B}}}
+    spread = {"instance_type": TWO_A100, "inference": {"preset": GATED}}
     found = wanted(workspace(**spread)).workload
     assert found.group == RayGroup(
         size=2,

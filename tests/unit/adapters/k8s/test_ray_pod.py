@@ -18,12 +18,12 @@ from kaito.domain.cluster_view import WorkloadState, WorkloadView
 from kaito.domain.ray_group import RayGroup
 from kaito.domain.workload import Workload
 from tests.unit.adapters.k8s.conftest import Clock
-from tests.unit.domain.builders import LLAMA_70B, TWO_A100, config, wanted, workspace
+from tests.unit.domain.builders import GATED, TWO_A100, config, wanted, workspace
 
 Json = dict[str, Any]
 HOST = "phi-0.phi-headless.default.svc"
 EVIL = "$(touch pwned) ; `touch pwned` '\"\\ && touch pwned | > * $HOME"
-SPREAD: Json = {"instance_type": TWO_A100, "inference": {"preset": {"name": LLAMA_70B}}}
+SPREAD: Json = {"instance_type": TWO_A100, "inference": {"preset": GATED}}
 SINGLE: Json = {}
 
 
