@@ -29,6 +29,7 @@ AZURE_SPOT: Final = "kubernetes.azure.com/scalesetpriority"
 ENABLE_LOAD_BALANCER: Final = "kaito.sh/enablelb"
 RUNTIME: Final = "kaito.sh/runtime"
 ROLLOUT: Final = "kaito.sh/rollout"  # ours: in-place or surge
+PAUSED: Final = "kaito.sh/paused"  # ours: "true" keeps kaito from changing anything
 NODE_IMAGE_FAMILY: Final = "kaito.sh/node-image-family"
 DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 TEMPLATE_HASH: Final = "kaito.sh/template-hash"  # ours: of the pod template and its config

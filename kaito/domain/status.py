@@ -13,6 +13,7 @@ JOB_STARTED: Final = "JobStarted"
 SUCCEEDED: Final = "WorkspaceSucceeded"
 READY: Final = "WorkspaceReady"  # mirrors WorkspaceSucceeded for clients of v0.3 and older
 DELETING: Final = "WorkspaceDeleting"
+PAUSED: Final = "Paused"  # a condition, and the reason of what waits for its end
 
 # Reasons of WorkspaceSucceeded=False that wait for a human: the operator itself can do no more.
 BLOCKED_REASONS: Final = frozenset(
@@ -28,6 +29,7 @@ BLOCKED_REASONS: Final = frozenset(
         "WorkspaceTuningJobStatusFailed",
         "AmbiguousNodes",
         "UnknownGpu",
+        PAUSED,
     }
 )
 

@@ -17,6 +17,7 @@ from kaito.domain.fit import DoesNotFit, what_would_fit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.node_shape import OWN_CLOUD
 from kaito.domain.object_rules import volume_problems
+from kaito.domain.pause import pause_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.resource_rules import resource_problems
 from kaito.domain.rollout import rollout_policy
@@ -139,6 +140,7 @@ def _metadata(workspace: Workspace) -> Iterator[Problem]:
             read(workspace)
         except InvalidInput as error:
             yield from error.problems
+    yield from pause_problems(workspace)
 
 
 def _helper_containers(workspace: Workspace) -> frozenset[str]:

@@ -18,6 +18,7 @@ from kaito.domain.decision import Refusal, Wanted
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
+from kaito.domain.pause import as_it_runs, is_paused, pause_notes, paused_conditions, resumed
 from kaito.domain.plan import (
     AddFinalizer,
     AdoptMachine,
@@ -70,17 +71,20 @@ def plan_workspace(
     if view.workspace.is_deleting:
         return _plan_delete(view, cluster, adopted, now_s)
     adoptions = _adopt(adopted)
+    paused = is_paused(view.workspace)
     if isinstance(wanted, Refusal):
         if is_done(view):
-            return WorkspacePlan()
+            status = view.status if paused else resumed(view.status)
+            return WorkspacePlan(steps=_with_status(view, status, [], None))
         return _plan_refusal(view, cluster, wanted, now_s, adoptions, own)
-    if own is None and labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
+    unmarked = labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers
+    if own is None and unmarked and not paused:
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
     if live.taken:
         return _plan_refusal(view, cluster, _name_taken(live.taken), now_s, adoptions, own)
     wanted = _as_it_runs(wanted, live)
-    surge = _surge(view, cluster, wanted, live, own)
+    surge = None if paused else _surge(view, cluster, wanted, live, own)
     count = surge.machines if surge is not None else wanted.sizing.nodes
     machine_steps, resources = _resources(view, cluster, wanted, count, own)
     if surge is not None and any(isinstance(step, CreateMachine) for step in machine_steps):
@@ -88,11 +92,14 @@ def plan_workspace(
     if is_done(view, live):  # nothing is bought for a job that has succeeded
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]
-    conditions = conditions_of(view, cluster, resources, wanted, live, surge)
+    told = as_it_runs(live) if paused else live
+    conditions = conditions_of(view, cluster, resources, wanted, told, surge)
     if _still_rejected(view, todo):
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
+    if paused:
+        conditions, todo = paused_conditions(conditions, todo), []
     status = replace(status_of(view, resources, wanted, conditions, now_s), target_node_count=count)
-    steps = _with_status(view, status, todo, wanted.sizing)
+    steps = _with_status(view, status if paused else resumed(status), todo, wanted.sizing)
     return WorkspacePlan(
         steps=steps, requeue_after_s=None if status.is_ready and not steps else RECHECK_S
     )
@@ -175,7 +182,11 @@ def _plan_refusal(
     if own is None or not view.problems:  # which Nodes are asked for cannot be read either
         told = conditions_while_refused(view, cluster, resources, refusal.reason)
         conditions = [*told, *conditions]
+    if is_paused(view.workspace):
+        conditions, steps = paused_conditions(conditions, steps), ()
     status = refused_status(view, conditions, now_s, resources.retired)
+    if not is_paused(view.workspace):
+        status = resumed(status)
     return WorkspacePlan(steps=_with_status(view, status, steps, None), requeue_after_s=RECHECK_S)
 
 
@@ -401,7 +412,7 @@ def _notes(
 ) -> list[WorkspaceStep]:
     """Events for what a user would ask about: the decision, each step reached, lost or blocked."""
     before = view.status
-    notes = _notes_of_nodes(view, after)
+    notes = [*_notes_of_nodes(view, after), *pause_notes(before, after)]
     if sizing is not None and before.target_node_count == 0:
         notes.append(Note(type="Normal", reason="FitDecided", message=cut_message(sizing.summary)))
         notes += [
@@ -416,7 +427,7 @@ def _notes(
             notes.append(Note(type="Normal", reason=kind, message=new.message or new.reason))
         elif old is not None and old.is_true and kind != st.SUCCEEDED:  # one of the others says it
             notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
-    if after.blocked_reason and after.blocked_reason != before.blocked_reason:
+    if after.blocked_reason not in {"", st.PAUSED, before.blocked_reason}:
         blocked = find(after.conditions, st.SUCCEEDED)
         assert blocked is not None
         notes.append(Note(type="Warning", reason=blocked.reason, message=blocked.message))
@@ -436,7 +447,7 @@ def _notes_of_nodes(view: WorkspaceView, after: WorkspaceStatus) -> list[Workspa
         )
         notes.append(Note(type="Warning", reason="MachinesLeft", message=text))
     old, new = (find(one.conditions, st.RESOURCE_READY) for one in (view.status, after))
-    if new is None or new.reason not in NODE_REASONS or after.blocked_reason:
+    if new is None or new.reason not in NODE_REASONS or after.blocked_reason not in {"", st.PAUSED}:
         return notes
     if old is None or (not old.is_true and old.reason != new.reason):  # a loss is told as such
         notes.append(Note(type="Warning", reason=new.reason, message=new.message))

@@ -57,7 +57,7 @@ def _state(view: WorkspaceView, status: WorkspaceStatus) -> str:
     if view.workspace.tuning is not None:
         if status.is_ready:
             return "Succeeded"
-        if status.blocked_reason:
+        if status.blocked_reason not in {"", st.PAUSED}:
             return "Failed"
         return "Running" if status.is_true(st.JOB_STARTED) else "Pending"
     if status.is_ready:
