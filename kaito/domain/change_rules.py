@@ -31,6 +31,11 @@ def _fixed(old: Workspace, new: Workspace) -> Iterator[tuple[str, Any, Any]]:
     yield "resource.count", old.resource.count, new.resource.count
     labels = [dict(part.resource.label_selector.match_labels) for part in (old, new)]
     yield "resource.labelSelector.matchLabels", labels[0], labels[1]
+    templates = [
+        one.inference is not None and one.inference.template is not None for one in (old, new)
+    ]
+    if old.inference is not None and new.inference is not None:
+        yield "inference.template", templates[0], templates[1]
     mode = "tuning" if new.tuning is not None else "inference"
     if old.preset is not None and new.preset is not None:
         yield f"{mode}.preset.name", old.preset.name, new.preset.name

@@ -21,7 +21,9 @@ from kaito.domain.pause import pause_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.resource_rules import resource_problems
 from kaito.domain.rollout import rollout_policy
-from kaito.domain.sizing import max_model_len, requested_engine, size, tuning_method
+from kaito.domain.sizing import max_model_len, requested_engine, tuning_method
+from kaito.domain.template_rules import template_problems
+from kaito.domain.template_sizing import size_workspace
 from kaito.domain.workspace import (
     Adapter,
     DataDestination,
@@ -61,7 +63,7 @@ def validate(
     problems = broken_rules(workspace, catalogue, provisioner)
     if not problems and can_be_sized(workspace, catalogue):
         try:
-            size(workspace, catalogue, config)
+            size_workspace(workspace, catalogue, config)
         except (DoesNotFit, NoEngine, InvalidInput) as error:
             problems += fit_problems(workspace, catalogue, config, error)
     return problems
@@ -89,7 +91,7 @@ def broken_rules(
         *_mode(workspace),
     ]
     if workspace.inference is not None:
-        problems += _inference(workspace.inference, catalogue)
+        problems += _inference(workspace, workspace.inference, catalogue)
     if workspace.tuning is not None:
         problems += _tuning(workspace, workspace.tuning, catalogue)
     return problems
@@ -202,13 +204,16 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _texts(item, f"{path}[{index}]")
 
 
-def _inference(inference: InferenceSpec, catalogue: Catalogue) -> Iterator[Problem]:
-    if inference.template is not None:
-        both = inference.preset is not None
+def _inference(
+    workspace: Workspace, inference: InferenceSpec, catalogue: Catalogue
+) -> Iterator[Problem]:
+    if inference.template is not None and inference.preset is None:
+        yield from template_problems(workspace, inference)
+    elif inference.template is not None:
         yield Problem(
             field="inference.template",
-            message="and inference.preset are both given" if both else "is not reconciled yet",
-            remedy="Use inference.preset" if not both else "Give exactly one of them",
+            message="and inference.preset are both given",
+            remedy="Give exactly one of them",
         )
     elif inference.preset is None:
         yield Problem(

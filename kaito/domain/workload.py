@@ -13,6 +13,7 @@ from kaito.domain.workspace import LabelSelector
 class WorkloadKind(StrEnum):
     INFERENCE = "inference"
     TUNING = "tuning"
+    TEMPLATE = "template"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,8 @@ class Workload:
     `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
     that kaito makes when a tuning Workspace names none. `generation` is the Workspace's.
-    `node_labels` are those of its machines; with an `own_place` there are none.
+    `node_labels` are those of its machines; with an `own_place` there are none. With a `template`,
+    the user's pod template, there is neither model nor image, command and arguments.
     """
 
     kind: WorkloadKind
@@ -84,6 +86,7 @@ class Workload:
     load_balancer: bool = False
     training_config: Mapping[str, Any] | None = None
     tuning: TuningData | None = None
+    template: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:

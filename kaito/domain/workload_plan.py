@@ -65,7 +65,7 @@ def plan_workload(
         "gpus": sizing.instance_type.gpu_count,
         "replicas": sizing.nodes,
         "node_labels": workspace.node_labels if shape is None else {},
-        "own_place": _own_place(workspace, shape) if shape is not None else None,
+        "own_place": own_place(workspace, shape) if shape is not None else None,
         "config_map": config.name if config else "",
         "config_hash": config.content_hash if config else "",
         "access_secret": workspace.preset.preset_options.model_access_secret
@@ -83,7 +83,8 @@ def plan_workload(
     return _inference_workload(workspace, workspace.inference, sizing, shared)
 
 
-def _own_place(workspace: Workspace, shape: NodeShape) -> OwnPlace:
+def own_place(workspace: Workspace, shape: NodeShape) -> OwnPlace:
+    """Where on the Nodes that users bring its pods may run."""
     resource = workspace.resource
     return OwnPlace(
         selector=resource.label_selector,

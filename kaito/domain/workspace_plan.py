@@ -34,8 +34,8 @@ from kaito.domain.plan import (
     WriteStatus,
 )
 from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_policy
-from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
+from kaito.domain.template_sizing import AnySizing
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources, machine_resources, own_resources
 from kaito.domain.workspace_status import (
@@ -257,7 +257,7 @@ def _surge(
     """The stage of a rollout with one more machine, if one is asked for and possible: each replica
     is on one machine, and all machines are of the type that is wanted."""
     sizing, workload = wanted.sizing, wanted.workload
-    if workload.kind is not WorkloadKind.INFERENCE or sizing.fit.nodes > 1:
+    if workload.kind is WorkloadKind.TUNING or sizing.fit.nodes > 1:
         return None
     if rollout_policy(view.workspace) is not RolloutPolicy.SURGE:
         return None
@@ -308,7 +308,7 @@ def _machine_steps(
     return steps, [kept[slot] for slot in sorted(kept)]
 
 
-def machine_specs(view: WorkspaceView, sizing: Sizing) -> tuple[MachineSpec, ...]:
+def machine_specs(view: WorkspaceView, sizing: AnySizing) -> tuple[MachineSpec, ...]:
     """One machine for each node of the fit."""
     workspace = view.workspace
     return tuple(
@@ -383,7 +383,7 @@ def _update_notes(wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
     notes: list[WorkspaceStep] = [
         Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))
     ]
-    if live.rolls and wanted.workload.kind is WorkloadKind.INFERENCE:
+    if live.rolls and wanted.workload.kind is not WorkloadKind.TUNING:
         minutes = wanted.workload.startup_limit_s // 60
         text = (
             f"each pod ends before its successor starts, which may take up to {minutes} min; the "
@@ -398,7 +398,7 @@ def _with_status(
     view: WorkspaceView,
     status: WorkspaceStatus,
     steps: Sequence[WorkspaceStep],
-    sizing: Sizing | None,
+    sizing: AnySizing | None,
 ) -> tuple[WorkspaceStep, ...]:
     """Notes, then the status if it changed or must stand as a fence before `steps`, then those."""
     changed = status != view.status
@@ -408,7 +408,7 @@ def _with_status(
 
 
 def _notes(
-    view: WorkspaceView, after: WorkspaceStatus, sizing: Sizing | None
+    view: WorkspaceView, after: WorkspaceStatus, sizing: AnySizing | None
 ) -> list[WorkspaceStep]:
     """Events for what a user would ask about: the decision, each step reached, lost or blocked."""
     before = view.status

@@ -76,7 +76,7 @@ def conditions_of(
     """The Workspace's conditions, in the order in which they come true."""
     if surge is not None:
         work, done = _surge_conditions(cluster, wanted, live, surge)
-    elif wanted.workload.kind is WorkloadKind.INFERENCE:
+    elif wanted.workload.kind is not WorkloadKind.TUNING:
         work, done = _inference_conditions(cluster, wanted, live, resources)
     else:
         work, done = _tuning_conditions(cluster, live, resources, is_done=is_done(view, live))

@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import yaml
 
-from kaito.adapters.k8s import pod_scripts, tuning_pod
+from kaito.adapters.k8s import pod_scripts, template_pod, tuning_pod
 from kaito.adapters.k8s.node_affinity import node_affinity
 from kaito.adapters.k8s.plain import plain
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
 from kaito.domain import labels, names
 from kaito.domain.names import digest
+from kaito.domain.template_rules import service_port
 from kaito.domain.workload import AdapterMount, Workload, WorkloadKind
 from kaito.domain.workload_plan import (
     ADAPTERS_DIR,
@@ -35,10 +36,12 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """One object as it should be. `body` holds only the fields that kaito sets."""
+    """One object as it should be. `body` holds only the fields that kaito sets, or with
+    `users_template` a pod template that is the user's."""
 
     resource: Resource
     body: Mapping[str, Any]
+    users_template: bool = False
 
 
 def render(workload: Workload) -> tuple[Desired, ...]:
@@ -46,10 +49,11 @@ def render(workload: Workload) -> tuple[Desired, ...]:
     objects = []
     if workload.training_config is not None:
         objects.append(Desired(CONFIG_MAP, _training_config_map(workload)))
-    if workload.kind is WorkloadKind.INFERENCE:
+    if workload.kind is not WorkloadKind.TUNING:
         objects.append(Desired(SERVICE, _service(workload)))
         objects.append(Desired(SERVICE, _headless_service(workload)))
-        objects.append(Desired(STATEFUL_SET, _stateful_set(workload)))
+        theirs = workload.template is not None
+        objects.append(Desired(STATEFUL_SET, _stateful_set(workload), users_template=theirs))
     else:
         objects.append(Desired(JOB, _job(workload)))
     return tuple(objects)
@@ -115,7 +119,9 @@ def _service(workload: Workload) -> dict[str, Any]:
             "type": "LoadBalancer" if workload.load_balancer else "ClusterIP",
             "publishNotReadyAddresses": False,  # KAITO's Service has it the other way
             "selector": selector_labels(workload),
-            "ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": _port(workload), "protocol": "TCP"}
+            ],
         },
     }
 
@@ -129,7 +135,14 @@ def _headless_service(workload: Workload) -> dict[str, Any]:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": selector_labels(workload),
-            "ports": [{"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
+            "ports": [
+                {
+                    "name": "http",
+                    "port": _port(workload),
+                    "targetPort": _port(workload),
+                    "protocol": "TCP",
+                }
+            ],
         },
     }
 
@@ -139,7 +152,15 @@ def headless_name(workload: Workload) -> str:
 
 
 def _stateful_set(workload: Workload) -> dict[str, Any]:
-    template = {"metadata": _pod_metadata(workload), "spec": _inference_pod(workload)}
+    if workload.template is not None:
+        template = template_pod.pod_template(
+            workload,
+            own_labels=own_labels(workload),
+            node_affinity=node_affinity(workload),
+            tolerations=_tolerations(),
+        )
+    else:
+        template = {"metadata": _pod_metadata(workload), "spec": _inference_pod(workload)}
     return {
         "apiVersion": STATEFUL_SET.api_version,
         "kind": STATEFUL_SET.kind,
@@ -250,19 +271,27 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
 def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "affinity": {"nodeAffinity": node_affinity(workload)},
-        "tolerations": [
-            {"key": labels.GPU_RESOURCE, "operator": "Exists"},
-            {
-                "key": labels.GPU_TAINT_KEY,
-                "operator": "Equal",
-                "value": labels.GPU_TAINT_VALUE,
-                "effect": "NoSchedule",
-            },
-        ],
+        "tolerations": _tolerations(),
     }
     if workload.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in workload.image_pull_secrets]
     return pod
+
+
+def _tolerations() -> list[dict[str, Any]]:
+    return [
+        {"key": labels.GPU_RESOURCE, "operator": "Exists"},
+        {
+            "key": labels.GPU_TAINT_KEY,
+            "operator": "Equal",
+            "value": labels.GPU_TAINT_VALUE,
+            "effect": "NoSchedule",
+        },
+    ]
+
+
+def _port(workload: Workload) -> int:
+    return PORT if workload.template is None else service_port(workload.template)
 
 
 def _environment(workload: Workload) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ OTHER_MODEL = {"preset": {"name": LONG}}
         ({"inference": OTHER_MODEL}, ["inference.preset.name"]),
         ({"tuning": TUNING}, ["inference", "tuning", "inference.preset.name"]),
         ({"inference": {}}, []),
+        ({"inference": {"template": {"spec": {}}}}, ["inference.template"]),
         ({"inference": {"preset": {"name": MINI}, "config": "settings"}}, []),
         ({"annotations": {"kaito.sh/runtime": "transformers"}}, []),
         ({}, []),

@@ -135,9 +135,9 @@ def test_what_can_be_planned(parts: Parts) -> None:
         ),
         (
             {"inference": {"template": {"spec": {}}}},
-            "inference.template",
-            "is not reconciled yet",
-            "Use inference.preset",
+            "inference.template.spec",
+            "is required",
+            "Give a pod's spec, such as spec: {containers: [{name: server, image: ...}]}",
         ),
         (
             {"inference": {"template": {"spec": {}}, "preset": {"name": MINI}}},
