@@ -31,6 +31,9 @@ def _fixed(old: Workspace, new: Workspace) -> Iterator[tuple[str, Any, Any]]:
     yield "resource.count", old.resource.count, new.resource.count
     labels = [dict(part.resource.label_selector.match_labels) for part in (old, new)]
     yield "resource.labelSelector.matchLabels", labels[0], labels[1]
+    if labels[0] == labels[1]:  # expressions that machines carry as labels
+        given = [dict(part.resource.label_selector.given_labels) for part in (old, new)]
+        yield "resource.labelSelector.matchExpressions", given[0], given[1]
     templates = [
         one.inference is not None and one.inference.template is not None for one in (old, new)
     ]

@@ -55,5 +55,8 @@ GPU_PRODUCT: Final = "nvidia.com/gpu.product"
 GPU_COUNT: Final = "nvidia.com/gpu.count"
 GPU_MEMORY: Final = "nvidia.com/gpu.memory"
 
+# What each Node says of itself.
+SET_BY_KUBELET: Final = frozenset({INSTANCE_TYPE, OPERATING_SYSTEM, ARCHITECTURE})
+
 # Keys that a user's labelSelector cannot claim: they say whose a node is.
 RESERVED: Final = frozenset({WORKSPACE, WORKSPACE_NAMESPACE, WORKSPACE_UID, SLOT, NODE_POOL})

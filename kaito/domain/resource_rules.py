@@ -5,6 +5,7 @@ from typing import Final, assert_never
 
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.errors import Problem
+from kaito.domain.machine_selection import machine_expression_problems
 from kaito.domain.names import is_dns_subdomain
 from kaito.domain.object_rules import (
     expression_problems,
@@ -60,12 +61,7 @@ def _ordered(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
             remedy="Add a label of your own, such as apps: my-model",
         )
     yield from label_problems(f"{_SELECTOR}.matchLabels", selector.match_labels)
-    if selector.match_expressions:
-        yield Problem(
-            field=f"{_SELECTOR}.matchExpressions",
-            message="cannot be given to machines that are made",
-            remedy="Use matchLabels",
-        )
+    yield from machine_expression_problems(workspace)
     if resource.count > MAX_MACHINES:
         yield Problem(
             field="resource.count",
