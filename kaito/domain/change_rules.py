@@ -29,6 +29,7 @@ def _fixed(old: Workspace, new: Workspace) -> Iterator[tuple[str, Any, Any]]:
     yield "tuning", old.tuning is not None, new.tuning is not None
     yield "resource.instanceType", old.resource.instance_type, new.resource.instance_type
     yield "resource.count", old.resource.count, new.resource.count
+    yield "resource.partition", _partition_text(old), _partition_text(new)
     labels = [dict(part.resource.label_selector.match_labels) for part in (old, new)]
     yield "resource.labelSelector.matchLabels", labels[0], labels[1]
     if labels[0] == labels[1]:  # expressions that machines carry as labels
@@ -44,3 +45,11 @@ def _fixed(old: Workspace, new: Workspace) -> Iterator[tuple[str, Any, Any]]:
         yield f"{mode}.preset.name", old.preset.name, new.preset.name
     if old.tuning is not None and new.tuning is not None:
         yield "tuning.method", old.tuning.method.lower(), new.tuning.method.lower()
+
+
+def _partition_text(workspace: Workspace) -> str:
+    """Such as `mig 1g.10gb`; empty for none."""
+    partition = workspace.resource.partition
+    if partition is None:
+        return ""
+    return f"{partition.mode} {partition.profile or partition.count or ''}".strip()

@@ -49,6 +49,7 @@ MACHINE_FINALIZER: Final = "karpenter.sh/termination"
 GPU_TAINT_KEY: Final = "sku"
 GPU_TAINT_VALUE: Final = "gpu"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
+MIG_PREFIX: Final = "nvidia.com/mig-"  # of resources and Node labels; a profile follows
 
 # What NVIDIA's GPU feature discovery says of a Node; memory is of one GPU, in MiB.
 GPU_PRODUCT: Final = "nvidia.com/gpu.product"

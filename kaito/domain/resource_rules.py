@@ -13,6 +13,7 @@ from kaito.domain.object_rules import (
     selected_label_problems,
     value_problems,
 )
+from kaito.domain.partition import partition_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.workspace import Workspace
 
@@ -28,7 +29,7 @@ def resource_problems(
         case Provisioner.KARPENTER:
             yield from _ordered(workspace, catalogue)
         case Provisioner.BYO:
-            yield from _brought(workspace)
+            yield from _brought(workspace, catalogue)
         case _:
             assert_never(provisioner)
     selector = workspace.resource.label_selector
@@ -76,7 +77,7 @@ def _ordered(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
         )
 
 
-def _brought(workspace: Workspace) -> Iterator[Problem]:
+def _brought(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
     """Labels may be anybody's here, for nobody is given them; and the instance type is one of
     them."""
     resource = workspace.resource
@@ -91,9 +92,4 @@ def _brought(workspace: Workspace) -> Iterator[Problem]:
                 message=f"{name!r} cannot be the name of a Node",
                 remedy="Use a name that kubectl get nodes lists",
             )
-    if resource.partition is not None:
-        yield Problem(
-            field="resource.partition",
-            message="is not supported yet: a model gets whole GPUs",
-            remedy="Remove it",
-        )
+    yield from partition_problems(workspace, catalogue)

@@ -12,6 +12,7 @@ from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.gpu import InstanceType
+from kaito.domain.partition import shared
 from kaito.domain.quantity import GIB
 from kaito.domain.sizing import Sizing, SizingWarning, size
 from kaito.domain.template_rules import FIELD, gpus_of
@@ -56,6 +57,9 @@ def size_workspace(
     """
     inference = workspace.inference
     if inference is None or inference.template is None:
+        if here is None and workspace.resource.partition is not None:
+            whole = catalogue.instance_type(workspace.resource.instance_type)
+            here = shared(whole, workspace.resource.partition)
         return size(workspace, catalogue, config, here)
     instance_type = here or catalogue.instance_type(workspace.resource.instance_type)
     gpus = gpus_of(inference.template)

@@ -17,6 +17,7 @@ from kaito.domain.fit import DoesNotFit, what_would_fit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.node_shape import OWN_CLOUD
 from kaito.domain.object_rules import volume_problems
+from kaito.domain.partition import mig_profile
 from kaito.domain.pause import pause_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.resource_rules import resource_problems
@@ -70,7 +71,10 @@ def validate(
 
 
 def can_be_sized(workspace: Workspace, catalogue: Catalogue) -> bool:
-    """Whether the Workspace itself says which GPUs it will run on."""
+    """Whether the Workspace itself says which GPUs it will run on. How much memory a MIG slice has,
+    its Node says."""
+    if mig_profile(workspace.resource.partition):
+        return False
     try:
         catalogue.instance_type(workspace.resource.instance_type)
     except UnknownInstanceType:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from kaito.domain.labels import GPU_RESOURCE
 from kaito.domain.machine import Owner
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.workspace import LabelSelector
@@ -53,8 +54,8 @@ class OwnPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One engine on `replicas` pods with `gpus` GPUs each. A change reaches only the pods from
-    number `partition` on.
+    """One engine on `replicas` pods with `gpus` of a `gpu_resource` each. A change reaches only the
+    pods from number `partition` on.
 
     `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
@@ -75,6 +76,7 @@ class Workload:
     partition: int = 0
     node_labels: Mapping[str, str]
     own_place: OwnPlace | None = None
+    gpu_resource: str = GPU_RESOURCE
     environment: tuple[tuple[str, str], ...] = ()
     adapters: tuple[AdapterMount, ...] = ()
     config_map: str = ""

@@ -13,6 +13,7 @@ from kaito.domain.engine import EngineName
 from kaito.domain.machine import Owner
 from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
 from kaito.domain.node_shape import NodeShape
+from kaito.domain.partition import gpu_resource, mig_profile
 from kaito.domain.quantity import GIB
 from kaito.domain.sizing import Sizing, tuning_method
 from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
@@ -38,6 +39,9 @@ RESULTS_DIR: Final = "/mnt/results"
 _VLLM_SERVER: Final = "/workspace/vllm/inference_api.py"
 _TRANSFORMERS_SERVER: Final = "/workspace/tfs/inference_api.py"
 _TUNING_SCRIPT: Final = "/workspace/tfs/fine_tuning.py"
+# On a MIG slice KAITO's server is told not to move KV cache to the host's memory (pkg/model/
+# interface.go:487-566).
+_NO_CPU_CACHE: Final = "--kaito-kv-cache-cpu-memory-utilization=0"
 _ACCELERATE: Final = ("accelerate", "launch")
 
 # Time a model server may take to start: 15 min and 18 s for each GiB of weights, within 30 to
@@ -63,6 +67,7 @@ def plan_workload(
         "model": sizing.model.name,
         "image": _image(workspace, sizing),
         "gpus": sizing.instance_type.gpu_count,
+        "gpu_resource": gpu_resource(mig_profile(workspace.resource.partition)),
         "replicas": sizing.nodes,
         "node_labels": workspace.node_labels if shape is None else {},
         "own_place": own_place(workspace, shape) if shape is not None else None,
@@ -111,6 +116,8 @@ def _inference_workload(
     if sizing.choice.engine.name is EngineName.VLLM:
         command: tuple[str, ...] = ("python3", _VLLM_SERVER)
         arguments = _vllm_arguments(sizing, len(adapters))
+        if mig_profile(workspace.resource.partition):
+            arguments += (_NO_CPU_CACHE,)
     else:
         command, arguments = _ACCELERATE, _transformers_arguments(sizing)
     if inference.config:

@@ -256,7 +256,7 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
         "args": list(workload.arguments),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "env": _environment(workload),
-        "resources": _gpu_resources(workload.gpus),
+        "resources": _gpu_resources(workload),
         "startupProbe": _probe(failures=ceil(workload.startup_limit_s / PROBE_PERIOD_S)),
         "livenessProbe": _probe(failures=3),
         "readinessProbe": _probe(failures=3, delay_s=30),
@@ -305,8 +305,8 @@ def _environment(workload: Workload) -> list[dict[str, Any]]:
     return variables + pod_scripts.model_access(workload.access_secret)
 
 
-def _gpu_resources(gpus: int) -> dict[str, Any]:
-    amount = {labels.GPU_RESOURCE: str(gpus)}
+def _gpu_resources(workload: Workload) -> dict[str, Any]:
+    amount = {workload.gpu_resource: str(workload.gpus)}
     return {"requests": amount, "limits": dict(amount)}
 
 
