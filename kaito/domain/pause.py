@@ -10,7 +10,7 @@ from typing import Final
 
 from kaito.domain import labels
 from kaito.domain import status as st
-from kaito.domain.cluster_view import WorkloadState, WorkloadView
+from kaito.domain.cluster_view import WorkloadState, WorkloadView, WorkspaceView
 from kaito.domain.conditions import Condition, condition, cut_message, find
 from kaito.domain.errors import Problem
 from kaito.domain.plan import (
@@ -55,18 +55,34 @@ def pause_problems(workspace: Workspace) -> Iterator[Problem]:
         )
 
 
-def as_it_runs(live: WorkloadView) -> WorkloadView:
-    """A workload whose change waits, as what it is: is it up?"""
-    if live.state is not WorkloadState.DIFFERENT:
+def as_told(live: WorkloadView, *, paused: bool) -> WorkloadView:
+    """The workload for the status to tell of: while its change waits, is what there is up?"""
+    if not paused or live.state is not WorkloadState.DIFFERENT:
         return live
     return replace(live, state=WorkloadState.SAME)
 
 
-def paused_conditions(
+def wants_finalizer(workspace: Workspace) -> bool:
+    """Whether kaito's finalizer is to be added before machines are ordered."""
+    there = labels.WORKSPACE_FINALIZER in workspace.metadata.finalizers
+    return not there and not is_paused(workspace)
+
+
+def hold(
+    workspace: Workspace, conditions: Sequence[Condition], steps: Sequence[WorkspaceStep]
+) -> tuple[list[Condition], list[WorkspaceStep]]:
+    """What to tell and what to do of this: as it is, or for a paused Workspace nothing, and that
+    it waits."""
+    if not is_paused(workspace):
+        return list(conditions), list(steps)
+    return _paused_conditions(conditions, steps), []
+
+
+def _paused_conditions(
     conditions: Sequence[Condition], waiting: Sequence[WorkspaceStep]
 ) -> list[Condition]:
-    """`conditions`, and that `waiting` waits. What would be only a matter of time, or what is done
-    but for these steps, waits for the user; what he has to act on anyhow, stays said."""
+    """What would be only a matter of time, or what is done but for these steps, waits for the user;
+    what he has to act on anyhow, stays said."""
     words = list(dict.fromkeys(_WAITS[type(step)] for step in waiting if type(step) in _WAITS))
     text = f'nothing is changed while the annotation {labels.PAUSED} is "true"'
     if words:
@@ -82,8 +98,15 @@ def paused_conditions(
     return [*shown, held]
 
 
-def resumed(status: WorkspaceStatus) -> WorkspaceStatus:
-    """The status of a Workspace that is not paused any more."""
+def resumed(view: WorkspaceView) -> WorkspaceStatus:
+    """Its status, in which it is not paused any more, if so it is."""
+    if is_paused(view.workspace):
+        return view.status
+    return without_pause(view.status)
+
+
+def without_pause(status: WorkspaceStatus) -> WorkspaceStatus:
+    """The status of a Workspace that is not paused, or not known to be."""
     kept = tuple(found for found in status.conditions if found.type != st.PAUSED)
     return replace(status, conditions=kept)
 

@@ -45,6 +45,11 @@ class TemplateSizing:
 AnySizing: TypeAlias = Sizing | TemplateSizing
 
 
+def is_one_machine_each(sizing: AnySizing) -> bool:
+    """Whether a replica runs on one machine."""
+    return isinstance(sizing, TemplateSizing) or sizing.fit.nodes == 1
+
+
 def size_workspace(
     workspace: Workspace,
     catalogue: Catalogue,

@@ -18,7 +18,7 @@ from kaito.domain.decision import Refusal, Wanted
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
-from kaito.domain.pause import as_it_runs, is_paused, pause_notes, paused_conditions, resumed
+from kaito.domain.pause import hold, is_paused, pause_notes, resumed, wants_finalizer
 from kaito.domain.plan import (
     AddFinalizer,
     AdoptMachine,
@@ -35,7 +35,7 @@ from kaito.domain.plan import (
 )
 from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_policy
 from kaito.domain.status import WorkspaceStatus
-from kaito.domain.template_sizing import AnySizing
+from kaito.domain.template_sizing import AnySizing, is_one_machine_each
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources, machine_resources, own_resources
 from kaito.domain.workspace_status import (
@@ -71,20 +71,17 @@ def plan_workspace(
     if view.workspace.is_deleting:
         return _plan_delete(view, cluster, adopted, now_s)
     adoptions = _adopt(adopted)
-    paused = is_paused(view.workspace)
     if isinstance(wanted, Refusal):
         if is_done(view):
-            status = view.status if paused else resumed(view.status)
-            return WorkspacePlan(steps=_with_status(view, status, [], None))
+            return WorkspacePlan(steps=_with_status(view, resumed(view), [], None))
         return _plan_refusal(view, cluster, wanted, now_s, adoptions, own)
-    unmarked = labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers
-    if own is None and unmarked and not paused:
+    if own is None and wants_finalizer(view.workspace):
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
     if live.taken:
         return _plan_refusal(view, cluster, _name_taken(live.taken), now_s, adoptions, own)
     wanted = _as_it_runs(wanted, live)
-    surge = None if paused else _surge(view, cluster, wanted, live, own)
+    surge = _surge(view, cluster, wanted, live, own)
     count = surge.machines if surge is not None else wanted.sizing.nodes
     machine_steps, resources = _resources(view, cluster, wanted, count, own)
     if surge is not None and any(isinstance(step, CreateMachine) for step in machine_steps):
@@ -92,14 +89,12 @@ def plan_workspace(
     if is_done(view, live):  # nothing is bought for a job that has succeeded
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]
-    told = as_it_runs(live) if paused else live
-    conditions = conditions_of(view, cluster, resources, wanted, told, surge)
+    conditions = conditions_of(view, cluster, resources, wanted, live, surge)
     if _still_rejected(view, todo):
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
-    if paused:
-        conditions, todo = paused_conditions(conditions, todo), []
+    conditions, todo = hold(view.workspace, conditions, todo)
     status = replace(status_of(view, resources, wanted, conditions, now_s), target_node_count=count)
-    steps = _with_status(view, status if paused else resumed(status), todo, wanted.sizing)
+    steps = _with_status(view, status, todo, wanted.sizing)
     return WorkspacePlan(
         steps=steps, requeue_after_s=None if status.is_ready and not steps else RECHECK_S
     )
@@ -182,11 +177,8 @@ def _plan_refusal(
     if own is None or not view.problems:  # which Nodes are asked for cannot be read either
         told = conditions_while_refused(view, cluster, resources, refusal.reason)
         conditions = [*told, *conditions]
-    if is_paused(view.workspace):
-        conditions, steps = paused_conditions(conditions, steps), ()
+    conditions, steps = hold(view.workspace, conditions, steps)
     status = refused_status(view, conditions, now_s, resources.retired)
-    if not is_paused(view.workspace):
-        status = resumed(status)
     return WorkspacePlan(steps=_with_status(view, status, steps, None), requeue_after_s=RECHECK_S)
 
 
@@ -257,9 +249,9 @@ def _surge(
     """The stage of a rollout with one more machine, if one is asked for and possible: each replica
     is on one machine, and all machines are of the type that is wanted."""
     sizing, workload = wanted.sizing, wanted.workload
-    if workload.kind is WorkloadKind.TUNING or sizing.fit.nodes > 1:
+    if workload.kind is WorkloadKind.TUNING or not is_one_machine_each(sizing):
         return None
-    if rollout_policy(view.workspace) is not RolloutPolicy.SURGE:
+    if is_paused(view.workspace) or rollout_policy(view.workspace) is not RolloutPolicy.SURGE:
         return None
     if own is not None:
         ready = len(own.usable)
@@ -286,7 +278,7 @@ def _resources(
 
 
 def _machine_steps(
-    view: WorkspaceView, cluster: ClusterView, sizing: Sizing
+    view: WorkspaceView, cluster: ClusterView, sizing: AnySizing
 ) -> tuple[list[WorkspaceStep], list[Machine]]:
     """What to create and release, and the machines that stay, by slot."""
     specs = {spec.slot: spec for spec in machine_specs(view, sizing)}
@@ -383,7 +375,7 @@ def _update_notes(wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
     notes: list[WorkspaceStep] = [
         Note(type="Normal", reason="WorkloadUpdated", message=cut_message(f"changing {named}"))
     ]
-    if live.rolls and wanted.workload.kind is not WorkloadKind.TUNING:
+    if live.rolls and wanted.workload.kind is WorkloadKind.INFERENCE:
         minutes = wanted.workload.startup_limit_s // 60
         text = (
             f"each pod ends before its successor starts, which may take up to {minutes} min; the "

@@ -1,5 +1,6 @@
 """A paused Workspace: nothing is changed for it, its status tells the truth, deleting it works."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -227,3 +228,15 @@ def test_orders_and_releases_of_machines_wait_and_looking_does_not() -> None:
     assert not touches_machines(planned(view))
     assert not touches_machines(paused_machine())
     assert paused_machine().requeue_after_s == 60.0
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_surge_waits_too(held: bool) -> None:
+    annotations = {labels.ROLLOUT: "surge", **(PAUSE if held else {})}
+    before = workspace(annotations=annotations)
+    around = serving(before)
+    rolling = replace(CHANGED, rolls=True)
+    planned = plan(before, around, rolling)
+    bought = [step for step in planned.steps if isinstance(step, CreateMachine)]
+    assert len(bought) == (0 if held else 1)
+    assert status_in(planned).target_node_count == (1 if held else 2)

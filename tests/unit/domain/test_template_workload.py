@@ -1,8 +1,11 @@
 """A Workspace with a pod template: what it is sized for, and what runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from kaito.domain import labels
+from kaito.domain.cluster_view import WorkloadState
 from kaito.domain.decision import Refusal, decide
 from kaito.domain.plan import ApplyWorkload, CreateMachine, Note
 from kaito.domain.provisioner import Provisioner
@@ -91,3 +94,13 @@ def test_from_machines_to_serving() -> None:
     assert status.state == "Ready"
     again = plan_workspace(seen(found, status), around, decided, SERVING, now_s=NOW_S + 60)
     assert again.steps == ()
+
+
+def test_a_change_may_surge() -> None:
+    """Each replica of a template has a machine, so one more machine can take the first new pod."""
+    found = templated(annotations={labels.ROLLOUT: "surge"})
+    decided = wanted(found)
+    around = cluster(machines_of(seen(found), decided), pods=(pod(),), has_workload=True)
+    rolling = replace(SERVING, state=WorkloadState.DIFFERENT, rolls=True, replicas=1)
+    planned = plan_workspace(seen(found), around, decided, rolling, now_s=NOW_S)
+    assert len([step for step in planned.steps if isinstance(step, CreateMachine)]) == 1
