@@ -5,6 +5,7 @@ from typing import Any
 
 from kaito.adapters.kube_api import SERVICE, STATEFUL_SET, WORKSPACE, thaw
 from kaito.domain.cluster_view import WorkloadState
+from tests.contract import kaito_v012 as kaito
 from tests.contract.store_world import StoreWorld
 
 
@@ -87,3 +88,28 @@ class PodTemplateContract:
         assert world.workspaces.compare(workload).state is WorkloadState.DIFFERENT
         world.workspaces.apply_workload(workload, replace=False)
         assert world.workspaces.compare(workload).state is WorkloadState.SAME
+
+    def test_kaitos_is_kept_until_the_template_changes(self, world: StoreWorld) -> None:
+        view = world.workspace(parts=serving())
+        stored = world.kube.get(WORKSPACE, "phi")
+        for service in kaito.services(stored):
+            world.kube.api.create(SERVICE, service)
+        body = kaito.stateful_set(stored)
+        body["spec"]["template"]["spec"]["containers"] = template()["spec"]["containers"]
+        before = world.kube.api.create(STATEFUL_SET, body)
+        workload = world.workload(view)
+        seen = world.workspaces.compare(workload)
+        assert (seen.state, seen.to_adopt) == (WorkloadState.SAME, True)
+        world.workspaces.adopt_workload(workload)
+        after = world.kube.get(STATEFUL_SET, "phi")
+        assert after["spec"] == before["spec"], "its pods run on"
+        seen = world.workspaces.compare(workload)
+        assert (seen.state, seen.to_adopt) == (WorkloadState.SAME, False)
+        changed = template(image="registry.test/server:2")
+        world.patch(WORKSPACE, "phi", {"inference": {"template": changed}})
+        workload = world.workload(world.view())
+        seen = world.workspaces.compare(workload)
+        assert (seen.state, seen.must_replace) == (WorkloadState.DIFFERENT, False)
+        world.workspaces.apply_workload(workload, replace=False)
+        assert world.workspaces.compare(workload).state is WorkloadState.SAME
+        assert world.kube.get(STATEFUL_SET, "phi")["metadata"]["uid"] == after["metadata"]["uid"]
