@@ -22,6 +22,7 @@ from kaito.domain.machine_plan import (
     plan_machine,
 )
 from kaito.domain.own_nodes import OwnNodes, find_nodes
+from kaito.domain.pause import is_paused, paused_machine, touches_machines
 from kaito.domain.plan import (
     AddFinalizer,
     AdoptMachine,
@@ -157,6 +158,9 @@ def reconcile_machine(ports: Ports, claim_name: str) -> Steps:
             return Outcome()
         view = yield from _observe_machine(ports, machine)
         plan = plan_machine(view, limits=ports.limits, now_s=seen_s)
+        if touches_machines(plan) and not machine.deleting:
+            paused = yield from _owner_is_paused(ports, machine.spec.owner)
+            plan = paused_machine() if paused else plan
         again_after_s = yield from act_machine(ports, machine, plan)
     except PortError as error:
         return _failed(error)
@@ -212,6 +216,12 @@ def _owner_is_known(ports: Ports, owner: Owner) -> Generator[None, None, bool]:
     exists = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
     yield
     return exists
+
+
+def _owner_is_paused(ports: Ports, owner: Owner) -> Generator[None, None, bool]:
+    view = ports.workspaces.read_workspace(owner.namespace, owner.name)
+    yield
+    return view is not None and view.workspace.uid == owner.uid and is_paused(view.workspace)
 
 
 def _observe_and_plan(

@@ -9,6 +9,7 @@ from typing import Final
 from kaito.domain.decision import Wanted, decide
 from kaito.domain.engine import EngineName
 from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.sizing import Sizing
 from kaito.domain.workspace import Workspace
 from kaito.system_clock import monotonic_s
 from sim.replay import workspaces_in
@@ -30,7 +31,7 @@ def calibrate(scenario: Scenario, *, seeds: int) -> Calibration:
     Raises: InvalidInput (not exactly one Workspace, or fewer than two seeds).
     """
     began_s = monotonic_s()
-    workspace, wanted = _only_workspace(scenario)
+    workspace, sizing = _only_workspace(scenario)
     if seeds < 2:
         problem = Problem(field="--seeds", message=f"a spread needs at least 2 seeds, got {seeds}")
         raise InvalidInput([problem])
@@ -44,7 +45,7 @@ def calibrate(scenario: Scenario, *, seeds: int) -> Calibration:
             for name, values in found.items():
                 samples.setdefault(name, []).extend(values)
     spreads = [
-        _spread(name, values, wanted) for name, values in samples.items() if name != TO_READY
+        _spread(name, values, sizing) for name, values in samples.items() if name != TO_READY
     ]
     spreads.append(_total(samples.get(TO_READY, []), spreads))
     return Calibration(
@@ -55,18 +56,19 @@ def calibrate(scenario: Scenario, *, seeds: int) -> Calibration:
     )
 
 
-def _only_workspace(scenario: Scenario) -> tuple[Workspace, Wanted]:
+def _only_workspace(scenario: Scenario) -> tuple[Workspace, Sizing]:
     applied = [step for step in scenario.steps if isinstance(step, Apply)]
     found = [workspace for _, workspace in workspaces_in(applied)]
     wanted = decide(found[0], scenario.catalogue, None) if len(found) == 1 else None
-    if not isinstance(wanted, Wanted):
+    sizing = wanted.sizing if isinstance(wanted, Wanted) else None
+    if not isinstance(sizing, Sizing):
         names = ", ".join(workspace.name for workspace in found) or "none"
         problem = Problem(
             field=", ".join(scenario.files),
             message=f"calibration takes exactly one Workspace that fits, found {names}",
         )
         raise InvalidInput([problem])
-    return found[0], wanted
+    return found[0], sizing
 
 
 def _durations(scenario: Scenario, seeds: Iterable[int]) -> dict[str, list[float]]:
@@ -85,11 +87,11 @@ def _durations(scenario: Scenario, seeds: Iterable[int]) -> dict[str, list[float
     return found
 
 
-def _spread(name: str, values: Sequence[float], wanted: Wanted) -> PhaseSpread:
-    fit = wanted.sizing.fit
+def _spread(name: str, values: Sequence[float], sizing: Sizing) -> PhaseSpread:
+    fit = sizing.fit
     least_s, most_s, source = published_range(
         name,
-        model=wanted.sizing.model,
+        model=sizing.model,
         gpus=fit.tensor_parallel * fit.pipeline_parallel,
         is_vllm=fit.engine.name is EngineName.VLLM,
     )

@@ -297,7 +297,8 @@ class World:
         cluster = store.observe(view.workspace)
         own = decisions.own_nodes(view.workspace, cluster)
         decided = decisions.of(view.workspace, cluster.config, own)
-        return decided.sizing if isinstance(decided, Wanted) else None
+        sizing = decided.sizing if isinstance(decided, Wanted) else None
+        return sizing if isinstance(sizing, Sizing) else None
 
     def _spans(self, phases: Sequence[Phase]) -> "list[Span]":
         """Phases with their times as seconds since the epoch."""

@@ -176,6 +176,17 @@ class _ModelEntry(_Entry):
         )
 
 
+class _MigEntry(_Entry):
+    source: Source
+    memory_eighths: Annotated[
+        dict[
+            Annotated[str, Field(pattern=r"^[1-7]g\.[1-9][0-9]*gb$")],
+            Annotated[int, Field(ge=1, le=8)],
+        ],
+        Field(min_length=1, description="MIG profile: its share of the card's memory."),
+    ]
+
+
 class _GpuEntry(_Entry):
     source: Source
     name: str
@@ -189,10 +200,16 @@ class _GpuEntry(_Entry):
     products: Annotated[
         tuple[str, ...], Field(description="Values of a Node's label nvidia.com/gpu.product.")
     ] = ()
+    mig: _MigEntry | None = None
 
     def to_domain(self) -> Gpu:
-        plain = self.model_dump(exclude={"memory", "reported_memory"})
-        return Gpu(**plain, memory_bytes=self.memory, reported_bytes=self.reported_memory)
+        plain = self.model_dump(exclude={"memory", "reported_memory", "mig"})
+        return Gpu(
+            **plain,
+            memory_bytes=self.memory,
+            reported_bytes=self.reported_memory,
+            mig_memory_eighths=tuple(self.mig.memory_eighths.items()) if self.mig else (),
+        )
 
 
 class _EngineEntry(_Entry):

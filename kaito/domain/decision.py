@@ -10,10 +10,10 @@ from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit
 from kaito.domain.own_nodes import OwnNodes
 from kaito.domain.provisioner import Provisioner
-from kaito.domain.sizing import Sizing, size
+from kaito.domain.template_sizing import AnySizing, size_workspace
+from kaito.domain.template_workload import workload_of
 from kaito.domain.validation import broken_rules, fit_problems
 from kaito.domain.workload import Workload
-from kaito.domain.workload_plan import plan_workload
 from kaito.domain.workspace import Workspace
 
 
@@ -21,7 +21,7 @@ from kaito.domain.workspace import Workspace
 class Wanted:
     """How the model fits, and the workload that follows from it."""
 
-    sizing: Sizing
+    sizing: AnySizing
     workload: Workload
 
 
@@ -62,11 +62,11 @@ def decide(
     values = config.values if config else None
     here = shape.instance_type if shape is not None else None
     try:
-        sizing = size(workspace, catalogue, values, here)
+        sizing = size_workspace(workspace, catalogue, values, here)
     except (DoesNotFit, NoEngine, InvalidInput) as error:
         found = fit_problems(workspace, catalogue, values, error, here)
         return Refusal(reason=_reason(error), problems=found)
-    return Wanted(sizing=sizing, workload=plan_workload(workspace, sizing, config, shape))
+    return Wanted(sizing=sizing, workload=workload_of(workspace, sizing, config, shape))
 
 
 def name_taken(taken: str) -> Refusal:

@@ -21,6 +21,8 @@ class Gpu:
     `reported_bytes` is what CUDA reports as the card's total, which is less than the brochure's
     `memory_bytes`; `prior` marks a `reported_bytes` that no published measurement backs.
     `products` are the names that NVIDIA's GPU feature discovery gives it in a Node's labels.
+    `mig_memory_eighths` are the MIG profiles that it can be cut into, each with its share of the
+    memory.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Gpu:
     source: str
     prior: bool = False
     products: tuple[str, ...] = ()
+    mig_memory_eighths: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 1:

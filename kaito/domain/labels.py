@@ -29,6 +29,7 @@ AZURE_SPOT: Final = "kubernetes.azure.com/scalesetpriority"
 ENABLE_LOAD_BALANCER: Final = "kaito.sh/enablelb"
 RUNTIME: Final = "kaito.sh/runtime"
 ROLLOUT: Final = "kaito.sh/rollout"  # ours: in-place or surge
+PAUSED: Final = "kaito.sh/paused"  # ours: "true" keeps kaito from changing anything
 NODE_IMAGE_FAMILY: Final = "kaito.sh/node-image-family"
 DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 TEMPLATE_HASH: Final = "kaito.sh/template-hash"  # ours: of the pod template and its config
@@ -48,11 +49,15 @@ MACHINE_FINALIZER: Final = "karpenter.sh/termination"
 GPU_TAINT_KEY: Final = "sku"
 GPU_TAINT_VALUE: Final = "gpu"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
+MIG_PREFIX: Final = "nvidia.com/mig-"  # of resources and Node labels; a profile follows
 
 # What NVIDIA's GPU feature discovery says of a Node; memory is of one GPU, in MiB.
 GPU_PRODUCT: Final = "nvidia.com/gpu.product"
 GPU_COUNT: Final = "nvidia.com/gpu.count"
 GPU_MEMORY: Final = "nvidia.com/gpu.memory"
+
+# What each Node says of itself.
+SET_BY_KUBELET: Final = frozenset({INSTANCE_TYPE, OPERATING_SYSTEM, ARCHITECTURE})
 
 # Keys that a user's labelSelector cannot claim: they say whose a node is.
 RESERVED: Final = frozenset({WORKSPACE, WORKSPACE_NAMESPACE, WORKSPACE_UID, SLOT, NODE_POOL})

@@ -12,6 +12,7 @@ from typing import Final
 
 from kaito.domain import names
 from kaito.domain.conditions import Condition, is_true
+from kaito.domain.labels import GPU_RESOURCE
 
 LAUNCHED = "Launched"
 REGISTERED = "Registered"
@@ -113,8 +114,8 @@ class Taint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """A Node as read. `gpus` is what the kubelet says can be allocated; `cordoned` and `taints`
-    are about new pods."""
+    """A Node as read. `gpus` and, by resource, `slices` of GPUs are what the kubelet says can be
+    allocated; `cordoned` and `taints` are about new pods."""
 
     name: str
     provider_id: str
@@ -124,6 +125,11 @@ class NodeView:
     deleting: bool = False
     cordoned: bool = False
     taints: tuple[Taint, ...] = ()
+    slices: tuple[tuple[str, int], ...] = ()
+
+    def allocatable(self, resource: str) -> int:
+        """How many whole GPUs, or MIG slices of a resource, pods may have."""
+        return dict(self.slices).get(resource, 0) if resource != GPU_RESOURCE else self.gpus
 
 
 class CloudState(StrEnum):

@@ -15,6 +15,7 @@ from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue, UnknownGpu, UnknownInstanceType
 from kaito.domain.errors import DomainError
 from kaito.domain.gpu import Gpu, InstanceType
+from kaito.domain.partition import memory_label, sharing_label, slice_of
 from kaito.domain.quantity import GIB, MIB
 
 OWN_CLOUD: Final = "own"  # the cloud of an instance type that stands for Nodes that users bring
@@ -85,13 +86,17 @@ class NodeShape:
         return f"{self.instance_type.gpu_count} x {self.instance_type.gpu.name}"
 
 
-def offer_of(found: Mapping[str, str], catalogue: Catalogue, *, by_type: bool = False) -> Offer:
-    """What a Node with these labels has. `by_type`: its instance type was asked for, and counts
-    among the labels that tell.
+def offer_of(
+    found: Mapping[str, str], catalogue: Catalogue, *, by_type: bool = False, profile: str = ""
+) -> Offer:
+    """What a Node with these labels has: whole GPUs, or with a MIG `profile` one such slice.
+    `by_type`: its instance type was asked for, and counts among the labels that tell.
 
     Raises: NotTold, NotKnown.
     """
     product = found.get(labels.GPU_PRODUCT, "")
+    if profile:
+        return _slice_offer(found, catalogue, product, profile, by_type=by_type)
     if product.endswith("-SHARED") or "-MIG-" in product:
         raise NotKnown(
             f"has GPUs that are shared ({labels.GPU_PRODUCT}={product})",
@@ -113,19 +118,55 @@ def shapes_of(offers: Iterable[Offer]) -> list[NodeShape]:
     return [_shape(list(same)) for _, same in groupby(ordered, key=lambda one: one.hardware)]
 
 
-def parse_shape(text: str, catalogue: Catalogue) -> NodeShape | None:
-    """The shape that `to_text` wrote down; None of any other text, or when the catalogue no longer
-    knows its GPUs."""
+def parse_shape(text: str, catalogue: Catalogue, profile: str = "") -> NodeShape | None:
+    """The shape, of the MIG profile if one is asked for, that `to_text` wrote down; None of any
+    other text, or when the catalogue no longer knows its GPUs."""
     offers: list[Offer] = []
     for part in text.split(";"):
         found = {key: value for key, _, value in (pair.partition("=") for pair in part.split(","))}
         try:
-            offer = offer_of(found, catalogue, by_type=labels.INSTANCE_TYPE in found)
+            by_type = labels.INSTANCE_TYPE in found
+            offer = offer_of(found, catalogue, by_type=by_type, profile=profile)
         except (NotTold, NotKnown):
             return None
         offers.append(offer)
     shapes = shapes_of(offers)
     return shapes[0] if len(shapes) == 1 and shapes[0].to_text() == text else None
+
+
+def _slice_offer(
+    found: Mapping[str, str], catalogue: Catalogue, product: str, profile: str, *, by_type: bool
+) -> Offer:
+    """One slice, by the labels of the strategy "mixed". Raises: NotTold, NotKnown."""
+    if "-MIG-" in product:
+        raise NotKnown(
+            f"offers its slices as {labels.GPU_RESOURCE} ({labels.GPU_PRODUCT}={product})",
+            remedy="Set MIG_STRATEGY=mixed for the device plugin and GPU feature discovery",
+        )
+    if found.get(sharing_label(profile), "").endswith("-SHARED"):
+        raise NotKnown(
+            f"has slices that are shared ({sharing_label(profile)})",
+            remedy="kaito gives a model a whole slice: turn time-slicing off on that Node",
+        )
+    by = {labels.GPU_PRODUCT: product, memory_label(profile): found.get(memory_label(profile), "")}
+    missing = next((key for key, value in by.items() if not value), None)
+    if missing is not None:
+        raise NotTold(f"has no label {missing}")
+    memory = by[memory_label(profile)]
+    try:
+        card = catalogue.gpu_product(product)
+    except UnknownGpu as error:
+        text = f"has a GPU that kaito does not know ({labels.GPU_PRODUCT}={product})"
+        raise NotKnown(text, remedy=error.remedy) from error
+    gpu = slice_of(card, profile, int(memory)) if _is_number(memory) else None
+    if gpu is None:
+        profiles = ", ".join(name for name, _ in card.mig_memory_eighths) or "none"
+        raise NotKnown(
+            f"has {memory_label(profile)}={memory} (MiB), which no {card.name} has",
+            remedy=f"Correct the label; its MIG profiles: {profiles}",
+        )
+    named = {labels.INSTANCE_TYPE: found.get(labels.INSTANCE_TYPE, "")} if by_type else {}
+    return Offer(gpu=gpu, count=1, by=_sorted(by | named))
 
 
 def _discovered(found: Mapping[str, str], catalogue: Catalogue) -> tuple[Gpu, int]:

@@ -47,7 +47,7 @@ def label_problems(field: str, found: Mapping[str, str]) -> Iterator[Problem]:
             continue  # left out, as KAITO does
         unusable = list(_key_problems(field, key))
         yield from unusable
-        if not unusable and (key == labels.ACCELERATOR or _is_system(key.rpartition("/")[0])):
+        if not unusable and (key == labels.ACCELERATOR or is_system_label(key)):
             yield Problem(
                 field=field,
                 message=f"{key!r} is a label of the system",
@@ -140,7 +140,9 @@ def volume_problems(field: str, source: Mapping[str, Any] | None) -> Iterator[Pr
         )
 
 
-def _is_system(prefix: str) -> bool:
+def is_system_label(key: str) -> bool:
+    """Whether others than the user set it, and mean something by it."""
+    prefix = key.rpartition("/")[0]
     return any(prefix == domain or prefix.endswith(f".{domain}") for domain in _SYSTEM_DOMAINS)
 
 

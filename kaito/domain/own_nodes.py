@@ -6,7 +6,7 @@ is neither changed nor moved because Nodes come and go. Who wants it on other No
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from kaito.domain import labels
@@ -23,6 +23,7 @@ from kaito.domain.node_shape import (
     parse_shape,
     shapes_of,
 )
+from kaito.domain.partition import gpu_resource, mig_profile, shared, whole_gpus
 from kaito.domain.workspace import Workspace
 
 NOT_FOUND: Final = "NodesNotFound"
@@ -93,11 +94,12 @@ def find_nodes(workspace: Workspace, cluster: ClusterView, catalogue: Catalogue)
     selected = [node for node in by_name if selector.matches(node.labels)]
     serving = {pod.node_name for pod in cluster.pods if not pod.deleting}
     found = [
-        _judge(node, catalogue, by_type=bool(asked), serves=node.name in serving)
+        _judge(node, catalogue, workspace, serves=node.name in serving)
         for node in selected
         if _is_of_type(node.labels.get(labels.INSTANCE_TYPE, ""), asked)
     ]
-    made_for = _still_asked(parse_shape(cluster.made_for, catalogue), asked)
+    profile = mig_profile(workspace.resource.partition)
+    made_for = _still_asked(parse_shape(cluster.made_for, catalogue, profile), asked)
     if made_for is not None:
         return _of_shape(workspace, made_for, found, is_made=True)
     shapes = _shapes(found)
@@ -135,18 +137,26 @@ def _shapes(found: Iterable[_Candidate]) -> list[NodeShape]:
     return shapes_of(one.usable_offer for one in found if one.usable_offer is not None)
 
 
-def _judge(node: NodeView, catalogue: Catalogue, *, by_type: bool, serves: bool) -> _Candidate:
+def _judge(
+    node: NodeView, catalogue: Catalogue, workspace: Workspace, *, serves: bool
+) -> _Candidate:
     closed = _closed(node, serves=serves)
+    asked, partition = workspace.resource.instance_type, workspace.resource.partition
+    profile = mig_profile(partition)
     try:
-        offer = offer_of(node.labels, catalogue, by_type=by_type)
+        offer = offer_of(node.labels, catalogue, by_type=bool(asked), profile=profile)
     except NotTold as error:
         trouble = _Trouble(reason=WITHOUT_GPUS, text=str(error), remedy=_INSTALL)
         return _Candidate(node=node, trouble=closed or trouble)
     except NotKnown as error:
         trouble = _Trouble(reason=UNKNOWN_GPU, text=str(error), remedy=error.remedy)
         return _Candidate(node=node, trouble=closed or trouble)
-    if closed is None and node.gpus < offer.count:
-        text = f"has {offer}, of which {node.gpus} can be allocated"
+    there, needed = node.allocatable(gpu_resource(profile)), whole_gpus(partition) or offer.count
+    if closed is None and offer.count < needed:
+        text = f"has {offer}, fewer than the {needed} of resource.partition"
+        closed = _Trouble(reason=WITHOUT_GPUS, text=text, remedy=_more(workspace))
+    elif closed is None and there < needed:
+        text = f"has {offer}, of which {there} can be allocated"
         closed = _Trouble(reason=WITHOUT_GPUS, text=text, remedy=_INSTALL)
     return _Candidate(node=node, offer=offer, trouble=closed)
 
@@ -193,7 +203,15 @@ def _of_shape(
             told.append((name, _other_shape(workspace, one.offer, is_made=is_made)))
     usable.sort(key=lambda name: (rank.get(name, len(rank)), name))
     missing = _troubled(told) if told else _no_others(workspace)
-    return OwnNodes(shape=shape, usable=tuple(usable), missing=missing)
+    return OwnNodes(shape=_sized_for(workspace, shape), usable=tuple(usable), missing=missing)
+
+
+def _sized_for(workspace: Workspace, shape: NodeShape) -> NodeShape:
+    """The shape with the GPUs that the model may have, where its Nodes have so many."""
+    partition = workspace.resource.partition
+    if whole_gpus(partition) > shape.instance_type.gpu_count:
+        return shape
+    return replace(shape, instance_type=shared(shape.instance_type, partition))
 
 
 def _other_shape(workspace: Workspace, offer: Offer | None, *, is_made: bool) -> _Trouble:

@@ -5,6 +5,7 @@ from typing import Final, assert_never
 
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.errors import Problem
+from kaito.domain.machine_selection import machine_expression_problems
 from kaito.domain.names import is_dns_subdomain
 from kaito.domain.object_rules import (
     expression_problems,
@@ -12,6 +13,7 @@ from kaito.domain.object_rules import (
     selected_label_problems,
     value_problems,
 )
+from kaito.domain.partition import partition_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.workspace import Workspace
 
@@ -27,7 +29,7 @@ def resource_problems(
         case Provisioner.KARPENTER:
             yield from _ordered(workspace, catalogue)
         case Provisioner.BYO:
-            yield from _brought(workspace)
+            yield from _brought(workspace, catalogue)
         case _:
             assert_never(provisioner)
     selector = workspace.resource.label_selector
@@ -68,13 +70,7 @@ def _ordered(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
             rule="selector-reserved",
         )
     yield from label_problems(f"{_SELECTOR}.matchLabels", selector.match_labels)
-    if selector.match_expressions:
-        yield Problem(
-            field=f"{_SELECTOR}.matchExpressions",
-            message="cannot be given to machines that are made",
-            remedy="Use matchLabels",
-            rule="selector-expressions",
-        )
+    yield from machine_expression_problems(workspace)
     if resource.count > MAX_MACHINES:
         yield Problem(
             field="resource.count",
@@ -91,7 +87,7 @@ def _ordered(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
         )
 
 
-def _brought(workspace: Workspace) -> Iterator[Problem]:
+def _brought(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
     """Labels may be anybody's here, for nobody is given them; and the instance type is one of
     them."""
     resource = workspace.resource
@@ -107,10 +103,4 @@ def _brought(workspace: Workspace) -> Iterator[Problem]:
                 remedy="Use a name that kubectl get nodes lists",
                 rule="preferred-node-name",
             )
-    if resource.partition is not None:
-        yield Problem(
-            field="resource.partition",
-            message="is not supported yet: a model gets whole GPUs",
-            remedy="Remove it",
-            rule="partition-unsupported",
-        )
+    yield from partition_problems(workspace, catalogue)

@@ -14,6 +14,7 @@ SUCCEEDED: Final = "WorkspaceSucceeded"
 READY: Final = "WorkspaceReady"  # mirrors WorkspaceSucceeded for clients of v0.3 and older
 DELETING: Final = "WorkspaceDeleting"
 SELECTOR_SHARED: Final = "SelectorShared"  # ours: only there once it has been true
+PAUSED: Final = "Paused"  # a condition, and the reason of what waits for its end
 
 # Reasons of WorkspaceSucceeded=False that wait for a human: the operator itself can do no more.
 BLOCKED_REASONS: Final = frozenset(
@@ -29,6 +30,7 @@ BLOCKED_REASONS: Final = frozenset(
         "WorkspaceTuningJobStatusFailed",
         "AmbiguousNodes",
         "UnknownGpu",
+        PAUSED,
     }
 )
 

@@ -17,11 +17,15 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.model_rules import preset_problems
 from kaito.domain.node_shape import OWN_CLOUD
 from kaito.domain.object_rules import object_name_problems
+from kaito.domain.partition import mig_profile
+from kaito.domain.pause import pause_problems
 from kaito.domain.placeholder_rules import placeholder_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.resource_rules import resource_problems
 from kaito.domain.rollout import rollout_policy
-from kaito.domain.sizing import max_model_len, requested_engine, size, tuning_method
+from kaito.domain.sizing import max_model_len, requested_engine, tuning_method
+from kaito.domain.template_rules import template_problems
+from kaito.domain.template_sizing import size_workspace
 from kaito.domain.tuning_rules import tuning_problems
 from kaito.domain.workspace import InferenceSpec, Workspace
 
@@ -47,14 +51,17 @@ def validate(
     problems = broken_rules(workspace, catalogue, provisioner)
     if not problems and can_be_sized(workspace, catalogue):
         try:
-            size(workspace, catalogue, config)
+            size_workspace(workspace, catalogue, config)
         except (DoesNotFit, NoEngine, InvalidInput) as error:
             problems += fit_problems(workspace, catalogue, config, error)
     return problems
 
 
 def can_be_sized(workspace: Workspace, catalogue: Catalogue) -> bool:
-    """Whether the Workspace itself says which GPUs it will run on."""
+    """Whether the Workspace itself says which GPUs it will run on. How much memory a MIG slice has,
+    its Node says."""
+    if mig_profile(workspace.resource.partition):
+        return False
     try:
         catalogue.instance_type(workspace.resource.instance_type)
     except UnknownInstanceType:
@@ -75,7 +82,7 @@ def broken_rules(
         *_mode(workspace),
     ]
     if workspace.inference is not None:
-        problems += _inference(workspace.inference, catalogue)
+        problems += _inference(workspace, workspace.inference, catalogue)
     if workspace.tuning is not None:
         problems += tuning_problems(workspace, workspace.tuning, catalogue)
     return problems
@@ -140,6 +147,7 @@ def _metadata(workspace: Workspace) -> Iterator[Problem]:
             message=f"must be one of {', '.join(_IMAGE_FAMILIES)}, got {family!r}",
             rule="node-image-family",
         )
+    yield from pause_problems(workspace)
 
 
 def _helper_containers(workspace: Workspace) -> frozenset[str]:
@@ -170,14 +178,17 @@ def _mode(workspace: Workspace) -> Iterator[Problem]:
         )
 
 
-def _inference(inference: InferenceSpec, catalogue: Catalogue) -> Iterator[Problem]:
-    if inference.template is not None:
-        both = inference.preset is not None
+def _inference(
+    workspace: Workspace, inference: InferenceSpec, catalogue: Catalogue
+) -> Iterator[Problem]:
+    if inference.template is not None and inference.preset is None:
+        yield from template_problems(workspace, inference)
+    elif inference.template is not None:
         yield Problem(
             field="inference.template",
-            message="and inference.preset are both given" if both else "is not reconciled yet",
-            remedy="Use inference.preset" if not both else "Give exactly one of them",
-            rule="preset-and-template" if both else "template-unsupported",
+            message="and inference.preset are both given",
+            remedy="Give exactly one of them",
+            rule="preset-and-template",
         )
     elif inference.preset is None:
         yield Problem(

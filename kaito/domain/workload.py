@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from kaito.domain.labels import GPU_RESOURCE
 from kaito.domain.machine import Owner
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.ray_group import RayGroup
@@ -14,6 +15,7 @@ from kaito.domain.workspace import LabelSelector
 class WorkloadKind(StrEnum):
     INFERENCE = "inference"
     TUNING = "tuning"
+    TEMPLATE = "template"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +55,15 @@ class OwnPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One engine on `replicas` pods with `gpus` GPUs each; with a `group` they serve one model
-    together, else each serves its own copy. A change reaches only the pods from number `partition`
-    on.
+    """One engine on `replicas` pods with `gpus` of a `gpu_resource` each; with a `group` they serve
+    one model together, else each serves its own copy. A change reaches only the pods from number
+    `partition` on.
 
     `command` and `arguments` are an exec form: no shell reads them. `config_map` is mounted at
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
     that kaito makes when a tuning Workspace names none. `generation` is the Workspace's.
-    `node_labels` are those of its machines; with an `own_place` there are none.
+    `node_labels` are those of its machines; with an `own_place` there are none. With a `template`,
+    the user's pod template, there is neither model nor image, command and arguments.
     """
 
     kind: WorkloadKind
@@ -76,6 +79,7 @@ class Workload:
     node_labels: Mapping[str, str]
     own_place: OwnPlace | None = None
     group: RayGroup | None = None
+    gpu_resource: str = GPU_RESOURCE
     environment: tuple[tuple[str, str], ...] = ()
     adapters: tuple[AdapterMount, ...] = ()
     config_map: str = ""
@@ -87,6 +91,7 @@ class Workload:
     load_balancer: bool = False
     training_config: Mapping[str, Any] | None = None
     tuning: TuningData | None = None
+    template: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from kaito.domain.machine import Owner
 from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
 from kaito.domain.model import ModelProfile
 from kaito.domain.node_shape import NodeShape
+from kaito.domain.partition import gpu_resource, mig_profile
 from kaito.domain.quantity import GIB
 from kaito.domain.ray_group import EXECUTOR, RayGroup, leader_host
 from kaito.domain.sizing import Sizing, tuning_method
@@ -42,6 +43,9 @@ _VLLM_SERVER: Final = "/workspace/vllm/inference_api.py"
 _TRANSFORMERS_SERVER: Final = "/workspace/tfs/inference_api.py"
 _TUNING_SCRIPT: Final = "/workspace/tfs/fine_tuning.py"
 _CHAT_TEMPLATES: Final = "/workspace/chat_templates"
+# On a MIG slice KAITO's server is told not to move KV cache to the host's memory (pkg/model/
+# interface.go:487-566).
+_NO_CPU_CACHE: Final = "--kaito-kv-cache-cpu-memory-utilization=0"
 _ACCELERATE: Final = ("accelerate", "launch")
 
 # Time a model server may take to start: 15 min and 18 s for each GiB of weights, within 30 to
@@ -67,9 +71,10 @@ def plan_workload(
         "model": sizing.model.name,
         "image": _image(workspace, sizing),
         "gpus": sizing.instance_type.gpu_count,
+        "gpu_resource": gpu_resource(mig_profile(workspace.resource.partition)),
         "replicas": sizing.nodes,
         "node_labels": workspace.node_labels if shape is None else {},
-        "own_place": _own_place(workspace, shape) if shape is not None else None,
+        "own_place": own_place(workspace, shape) if shape is not None else None,
         "config_map": config.name if config else "",
         "config_hash": config.content_hash if config else "",
         "access_secret": workspace.preset.preset_options.model_access_secret
@@ -88,7 +93,8 @@ def plan_workload(
     return _inference_workload(workspace, workspace.inference, sizing, shared)
 
 
-def _own_place(workspace: Workspace, shape: NodeShape) -> OwnPlace:
+def own_place(workspace: Workspace, shape: NodeShape) -> OwnPlace:
+    """Where on the Nodes that users bring its pods may run."""
     resource = workspace.resource
     return OwnPlace(
         selector=resource.label_selector,
@@ -115,6 +121,8 @@ def _inference_workload(
     if sizing.choice.engine.name is EngineName.VLLM:
         command: tuple[str, ...] = ("python3", _VLLM_SERVER)
         arguments = _vllm_arguments(sizing, len(adapters))
+        if mig_profile(workspace.resource.partition):
+            arguments += (_NO_CPU_CACHE,)
     else:
         command, arguments = _ACCELERATE, _transformers_arguments(sizing)
     if inference.config:

@@ -57,6 +57,11 @@ class LabelSelectorRequirement(Part):
             case _:
                 return self.key not in found
 
+    @property
+    def only_value(self) -> str:
+        """The one value that it leaves, such as a label can have; empty where it leaves more."""
+        return self.values[0] if self.operator == "In" and len(self.values) == 1 else ""
+
     def __str__(self) -> str:
         listed = f"({','.join(self.values)})"
         match self.operator:
@@ -83,6 +88,17 @@ class LabelSelector(Part):
         return self.match_labels.items() <= found.items() and all(
             one.matches(found) for one in self.match_expressions
         )
+
+    @property
+    def given_labels(self) -> dict[str, str]:
+        """What a machine can be given to be selected, sorted: matchLabels, and expressions that
+        leave one value for a key that is not the kubelet's to set."""
+        left = {
+            one.key: one.only_value
+            for one in self.match_expressions
+            if one.only_value and one.key not in labels.SET_BY_KUBELET | {labels.ACCELERATOR}
+        }
+        return dict(sorted({**left, **self.match_labels}.items()))
 
     def __str__(self) -> str:
         """As kubectl's -l takes it."""
@@ -251,8 +267,8 @@ class Workspace(WorkspaceFields):
     @property
     def node_labels(self) -> dict[str, str]:
         """The user's labels for the machines, without those that say whose a machine is."""
-        wanted = self.resource.label_selector.match_labels
-        return {key: wanted[key] for key in sorted(wanted) if key not in labels.RESERVED}
+        given = self.resource.label_selector.given_labels
+        return {key: value for key, value in given.items() if key not in labels.RESERVED}
 
     def annotation(self, key: str) -> str:
         """The annotation's value, or an empty text."""

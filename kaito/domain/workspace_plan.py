@@ -18,6 +18,7 @@ from kaito.domain.decision import Refusal, Wanted, name_taken
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
+from kaito.domain.pause import hold, is_paused, pause_notes, resumed, wants_finalizer
 from kaito.domain.plan import (
     AddFinalizer,
     AdoptMachine,
@@ -34,8 +35,8 @@ from kaito.domain.plan import (
 )
 from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_policy
 from kaito.domain.shared_selector import selector_condition, selector_notes
-from kaito.domain.sizing import Sizing
 from kaito.domain.status import WorkspaceStatus
+from kaito.domain.template_sizing import AnySizing, is_one_machine_each
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources, machine_resources, own_resources
 from kaito.domain.workspace_status import (
@@ -74,9 +75,9 @@ def plan_workspace(
     adoptions = _adopt(adopted)
     if isinstance(wanted, Refusal):
         if is_done(view):
-            return WorkspacePlan()
+            return WorkspacePlan(steps=_with_status(view, resumed(view), [], None))
         return _plan_refusal(view, cluster, wanted, now_s, adoptions, own)
-    if own is None and labels.WORKSPACE_FINALIZER not in view.workspace.metadata.finalizers:
+    if own is None and wants_finalizer(view.workspace):
         return WorkspacePlan(steps=(AddFinalizer(),), requeue_after_s=0.0)
     assert live is not None, "a workload that is wanted was compared"
     if live.taken:
@@ -94,6 +95,7 @@ def plan_workspace(
     conditions += selector_condition(view, cluster)
     if _still_rejected(view, todo):
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
+    conditions, todo = hold(view.workspace, conditions, todo)
     status = replace(status_of(view, resources, wanted, conditions, now_s), target_node_count=count)
     steps = _with_status(view, status, todo, wanted.sizing)
     return WorkspacePlan(
@@ -170,6 +172,7 @@ def _plan_refusal(
     if own is None or not view.problems:  # which Nodes are asked for cannot be read either
         told = conditions_while_refused(view, cluster, resources, refusal.reason)
         conditions = [*told, *conditions]
+    conditions, steps = hold(view.workspace, conditions, steps)
     status = refused_status(view, conditions, now_s, resources.retired)
     return WorkspacePlan(steps=_with_status(view, status, steps, None), requeue_after_s=RECHECK_S)
 
@@ -243,9 +246,9 @@ def _surge(
     """The stage of a rollout with one more machine, if one is asked for and possible: each replica
     is on one machine, and all machines are of the type that is wanted."""
     sizing, workload = wanted.sizing, wanted.workload
-    if workload.kind is not WorkloadKind.INFERENCE or sizing.fit.nodes > 1:
+    if workload.kind is WorkloadKind.TUNING or not is_one_machine_each(sizing):
         return None
-    if rollout_policy(view.workspace) is not RolloutPolicy.SURGE:
+    if is_paused(view.workspace) or rollout_policy(view.workspace) is not RolloutPolicy.SURGE:
         return None
     if own is not None:
         ready = len(own.usable)
@@ -272,7 +275,7 @@ def _resources(
 
 
 def _machine_steps(
-    view: WorkspaceView, cluster: ClusterView, sizing: Sizing
+    view: WorkspaceView, cluster: ClusterView, sizing: AnySizing
 ) -> tuple[list[WorkspaceStep], list[Machine]]:
     """What to create and release, and the machines that stay, by slot."""
     specs = {spec.slot: spec for spec in machine_specs(view, sizing)}
@@ -294,7 +297,7 @@ def _machine_steps(
     return steps, [kept[slot] for slot in sorted(kept)]
 
 
-def machine_specs(view: WorkspaceView, sizing: Sizing) -> tuple[MachineSpec, ...]:
+def machine_specs(view: WorkspaceView, sizing: AnySizing) -> tuple[MachineSpec, ...]:
     """One machine for each node of the fit."""
     workspace = view.workspace
     return tuple(
@@ -387,7 +390,7 @@ def _with_status(
     view: WorkspaceView,
     status: WorkspaceStatus,
     steps: Sequence[WorkspaceStep],
-    sizing: Sizing | None,
+    sizing: AnySizing | None,
 ) -> tuple[WorkspaceStep, ...]:
     """Notes, then the status if it changed or must stand as a fence before `steps`, then those."""
     changed = status != view.status
@@ -397,11 +400,11 @@ def _with_status(
 
 
 def _notes(
-    view: WorkspaceView, after: WorkspaceStatus, sizing: Sizing | None
+    view: WorkspaceView, after: WorkspaceStatus, sizing: AnySizing | None
 ) -> list[WorkspaceStep]:
     """Events for what a user would ask about: the decision, each step reached, lost or blocked."""
     before = view.status
-    notes = _notes_of_nodes(view, after)
+    notes = [*_notes_of_nodes(view, after), *pause_notes(before, after)]
     if sizing is not None and before.target_node_count == 0:
         notes.append(Note(type="Normal", reason="FitDecided", message=cut_message(sizing.summary)))
         notes += [
@@ -417,7 +420,7 @@ def _notes(
         elif old is not None and old.is_true and kind != st.SUCCEEDED:  # one of the others says it
             notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
     notes += selector_notes(before, after)
-    if after.blocked_reason and after.blocked_reason != before.blocked_reason:
+    if after.blocked_reason not in {"", st.PAUSED, before.blocked_reason}:
         blocked = find(after.conditions, st.SUCCEEDED)
         assert blocked is not None
         notes.append(Note(type="Warning", reason=blocked.reason, message=blocked.message))
@@ -437,7 +440,7 @@ def _notes_of_nodes(view: WorkspaceView, after: WorkspaceStatus) -> list[Workspa
         )
         notes.append(Note(type="Warning", reason="MachinesLeft", message=text))
     old, new = (find(one.conditions, st.RESOURCE_READY) for one in (view.status, after))
-    if new is None or new.reason not in NODE_REASONS or after.blocked_reason:
+    if new is None or new.reason not in NODE_REASONS or after.blocked_reason not in {"", st.PAUSED}:
         return notes
     if old is None or (not old.is_true and old.reason != new.reason):  # a loss is told as such
         notes.append(Note(type="Warning", reason=new.reason, message=new.message))

@@ -13,6 +13,7 @@ from kaito.domain.cluster_view import (
 )
 from kaito.domain.conditions import Condition, condition, cut_message, find, merge
 from kaito.domain.decision import Wanted
+from kaito.domain.pause import as_told, is_paused, without_pause
 from kaito.domain.rollout import Surge
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
@@ -57,7 +58,7 @@ def _state(view: WorkspaceView, status: WorkspaceStatus) -> str:
     if view.workspace.tuning is not None:
         if status.is_ready:
             return "Succeeded"
-        if status.blocked_reason:
+        if status.blocked_reason not in {"", st.PAUSED}:
             return "Failed"
         return "Running" if status.is_true(st.JOB_STARTED) else "Pending"
     if status.is_ready:
@@ -74,9 +75,10 @@ def conditions_of(
     surge: Surge | None = None,
 ) -> list[Condition]:
     """The Workspace's conditions, in the order in which they come true."""
+    live = as_told(live, paused=is_paused(view.workspace))
     if surge is not None:
         work, done = _surge_conditions(cluster, wanted, live, surge)
-    elif wanted.workload.kind is WorkloadKind.INFERENCE:
+    elif wanted.workload.kind is not WorkloadKind.TUNING:
         work, done = _inference_conditions(cluster, wanted, live, resources)
     else:
         work, done = _tuning_conditions(cluster, live, resources, is_done=is_done(view, live))
@@ -196,9 +198,11 @@ def _why_pending(
 def merge_conditions(
     view: WorkspaceView, conditions: Sequence[Condition], now_s: float
 ) -> WorkspaceStatus:
-    """The observed status with `conditions` laid over it, stamped with the generation seen."""
+    """The observed status with `conditions` laid over it, stamped with the generation seen. That
+    it was paused is not kept: if it still is, one of `conditions` says so."""
     stamped = [_at(view, found) for found in conditions]
-    return replace(view.status, conditions=merge(view.status.conditions, stamped, now_s=now_s))
+    merged = replace(view.status, conditions=merge(view.status.conditions, stamped, now_s=now_s))
+    return merged if any(found.type == st.PAUSED for found in stamped) else without_pause(merged)
 
 
 def is_done(view: WorkspaceView, live: WorkloadView | None = None) -> bool:

@@ -24,6 +24,7 @@ from kaito.domain.errors import Conflict, NotFound, Rejected
 from kaito.domain.plan import Note
 from kaito.domain.status import WorkspaceStatus
 from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
+from tests.contract.pod_template_contract import PodTemplateContract
 from tests.contract.store_world import SPREAD, TUNING, StoreWorld
 
 STATUS = WorkspaceStatus(
@@ -595,6 +596,7 @@ class WorkspaceStoreContract(
     MachineRecordContract,
     AdoptMachineContract,
     AdoptWorkloadContract,
+    PodTemplateContract,
     NoteContract,
 ):
     """Has no Test prefix: runs only through its subclasses, which give a `world` fixture."""

@@ -388,6 +388,66 @@ def test_a_refused_workspace_says_why_and_buys_nothing(world: World) -> None:
     assert world.cloud.orders == []
 
 
+# --- paused ---
+
+
+def annotate(world: World, value: str | None) -> None:
+    patch = {"metadata": {"annotations": {labels.PAUSED: value}}}
+    world.store.patch(WORKSPACE, "phi", "default", patch)
+
+
+def test_a_paused_workspace_buys_nothing_until_it_goes_on(world: World) -> None:
+    world.apply()
+    annotate(world, "true")
+    world.settle()
+    assert world.store.list(NODE_CLAIM).items == ()
+    assert world.conditions()["Paused"]["status"] == "True"
+    assert {"Paused", "FitDecided"} == set(world.events())
+    annotate(world, None)
+    world.settle()
+    assert world.conditions()["WorkspaceSucceeded"]["status"] == "True"
+    assert "Paused" not in world.conditions()
+
+
+def test_a_machine_is_neither_ordered_nor_replaced_while_its_workspace_is_paused(
+    world: World,
+) -> None:
+    world.apply()
+    for _ in range(2):
+        run(reconcile_workspace(world.ports, "default", "phi"))
+    (claim,) = world.store.list(NODE_CLAIM).items
+    annotate(world, "true")
+    ended = outcome(reconcile_machine(world.ports, name_of(claim)))
+    assert ended == Outcome(again_after_s=60.0)
+    assert world.cloud.orders == []
+    annotate(world, None)
+    world.settle()
+    (order,) = world.cloud.orders
+    annotate(world, "true")
+    del world.cloud.machines[order.name]
+    world.settle()
+    assert [order] == world.cloud.orders, "what the cloud took away is not replaced"
+    assert world.cloud.machines == {}
+    annotate(world, "false")
+    world.settle()
+    assert len(world.cloud.machines) == 1
+
+
+def test_a_paused_workspace_can_be_deleted(world: World) -> None:
+    world.apply()
+    world.settle()
+    annotate(world, "true")
+    world.settle()
+    world.store.delete(WORKSPACE, "phi", "default")
+    for _ in range(10):
+        for begin in world.rounds():
+            run(begin())
+        world.clock.seconds += 60
+    for resource in (WORKSPACE, NODE_CLAIM):
+        assert world.store.list(resource).items == ()
+    assert world.cloud.machines == {}
+
+
 # --- when calls fail ---
 
 

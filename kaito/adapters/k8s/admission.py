@@ -9,7 +9,7 @@ from kaito.domain.catalogue import Catalogue
 from kaito.domain.change_rules import change_problems
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.provisioner import Provisioner
-from kaito.domain.sizing import size
+from kaito.domain.template_sizing import size_workspace
 from kaito.domain.validation import can_be_sized, validate
 from kaito.domain.workspace import Workspace, parse_workspace
 
@@ -68,7 +68,7 @@ class WorkspaceAdmission:
         problems = [*broken, *_changes(old, workspace)]
         if problems or not can_be_sized(workspace, self._catalogue):
             return Verdict(problems=tuple(problems))
-        warnings = size(workspace, self._catalogue).warnings
+        warnings = size_workspace(workspace, self._catalogue).warnings
         return Verdict(warnings=tuple(warning.message for warning in warnings))
 
 

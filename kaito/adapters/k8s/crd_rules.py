@@ -30,6 +30,7 @@ def rules() -> Mapping[str, list[Rule]]:
     return {
         "": [*_fixed_mode(), *new],
         "resource": _fixed_resource(),
+        "inference": _fixed_template(),
         "inference.preset.name": [_unchanged("{0}")],
         "tuning.preset.name": [_unchanged("{0}")],
         "tuning.method": [_unchanged("{0}.lowerAscii()")],
@@ -40,6 +41,16 @@ def _fixed_mode() -> list[Rule]:
     return [
         _rule(f"has(self.{mode}) == has(oldSelf.{mode})", f"cannot be changed{_REMADE}", field=mode)
         for mode in ("inference", "tuning")
+    ]
+
+
+def _fixed_template() -> list[Rule]:
+    return [
+        _rule(
+            "has(self.template) == has(oldSelf.template)",
+            f"cannot be changed{_REMADE}",
+            field="template",
+        )
     ]
 
 

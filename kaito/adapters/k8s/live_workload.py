@@ -7,6 +7,7 @@ from kaito.adapters.k8s import adoption, ray_pod
 from kaito.adapters.k8s.comparison import differences
 from kaito.adapters.k8s.manifests import Desired
 from kaito.adapters.k8s.plain import plain
+from kaito.adapters.k8s.template_pod import comparable_template
 from kaito.adapters.kube_api import (
     JOB,
     SERVICE,
@@ -28,7 +29,7 @@ _SCALE: Final = ("spec.replicas", "spec.updateStrategy")
 _JOB_FIXED: Final = ("spec.template", "spec.completions", "spec.selector", "metadata.annotations")
 
 
-def comparable(body: Mapping[str, Any]) -> dict[str, Any]:
+def comparable(body: Mapping[str, Any], *, users_template: bool = False) -> dict[str, Any]:
     """The part of a wanted object that is compared field by field.
 
     Volumes count by name only: users write their sources, and the server drops and rewrites parts
@@ -38,6 +39,8 @@ def comparable(body: Mapping[str, Any]) -> dict[str, Any]:
     """
     copy: dict[str, Any] = plain(body)
     copy["metadata"].get("annotations", {}).pop(labels.GENERATION, None)
+    if users_template:
+        copy["spec"]["template"] = comparable_template(copy["spec"]["template"])
     pod = copy.get("spec", {}).get("template", {}).get("spec")
     if pod is not None and "volumes" in pod:
         pod["volumes"] = [{"name": volume["name"]} for volume in pod["volumes"]]
@@ -49,7 +52,7 @@ def comparable(body: Mapping[str, Any]) -> dict[str, Any]:
 def deviations(want: Desired, live: KubeObject) -> list[str]:
     """The paths at which `live` is not as wanted. A Service's selector counts as a whole: one key
     more and some pods get no traffic."""
-    paths = differences(comparable(want.body), live)
+    paths = differences(comparable(want.body, users_template=want.users_template), live)
     if want.resource is SERVICE:
         selector = live["spec"].get("selector") or {}
         wanted = want.body["spec"]["selector"]

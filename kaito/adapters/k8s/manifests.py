@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import yaml
 
-from kaito.adapters.k8s import pod_scripts, ray_pod, tuning_pod
+from kaito.adapters.k8s import pod_scripts, ray_pod, template_pod, tuning_pod
 from kaito.adapters.k8s.node_affinity import node_affinity
 from kaito.adapters.k8s.plain import plain
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
 from kaito.domain import labels, names
 from kaito.domain.names import digest
 from kaito.domain.ray_group import RayGroup, headless_service
+from kaito.domain.template_rules import service_port
 from kaito.domain.workload import AdapterMount, Workload, WorkloadKind
 from kaito.domain.workload_plan import (
     ADAPTERS_DIR,
@@ -37,10 +38,12 @@ POD_NAME: Final = "statefulset.kubernetes.io/pod-name"  # a label that every pod
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """One object as it should be. `body` holds only the fields that kaito sets."""
+    """One object as it should be. `body` holds only the fields that kaito sets, or with
+    `users_template` a pod template that is the user's."""
 
     resource: Resource
     body: Mapping[str, Any]
+    users_template: bool = False
 
 
 def render(workload: Workload) -> tuple[Desired, ...]:
@@ -48,10 +51,11 @@ def render(workload: Workload) -> tuple[Desired, ...]:
     objects = []
     if workload.training_config is not None:
         objects.append(Desired(CONFIG_MAP, _training_config_map(workload)))
-    if workload.kind is WorkloadKind.INFERENCE:
+    if workload.kind is not WorkloadKind.TUNING:
         objects.append(Desired(SERVICE, _service(workload)))
         objects.append(Desired(SERVICE, _headless_service(workload)))
-        objects.append(Desired(STATEFUL_SET, _stateful_set(workload)))
+        theirs = workload.template is not None
+        objects.append(Desired(STATEFUL_SET, _stateful_set(workload), users_template=theirs))
     else:
         objects.append(Desired(JOB, _job(workload)))
     return tuple(objects)
@@ -117,7 +121,9 @@ def _service(workload: Workload) -> dict[str, Any]:
             "type": "LoadBalancer" if workload.load_balancer else "ClusterIP",
             "publishNotReadyAddresses": False,  # KAITO's Service has it the other way
             "selector": _answering(workload),
-            "ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": _port(workload), "protocol": "TCP"}
+            ],
         },
     }
 
@@ -139,7 +145,14 @@ def _headless_service(workload: Workload) -> dict[str, Any]:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": selector_labels(workload),
-            "ports": [{"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
+            "ports": [
+                {
+                    "name": "http",
+                    "port": _port(workload),
+                    "targetPort": _port(workload),
+                    "protocol": "TCP",
+                }
+            ],
         },
     }
 
@@ -149,7 +162,15 @@ def headless_name(workload: Workload) -> str:
 
 
 def _stateful_set(workload: Workload) -> dict[str, Any]:
-    template = {"metadata": _pod_metadata(workload), "spec": _inference_pod(workload)}
+    if workload.template is not None:
+        template = template_pod.pod_template(
+            workload,
+            own_labels=own_labels(workload),
+            node_affinity=node_affinity(workload),
+            tolerations=_tolerations(),
+        )
+    else:
+        template = {"metadata": _pod_metadata(workload), "spec": _inference_pod(workload)}
     return {
         "apiVersion": STATEFUL_SET.api_version,
         "kind": STATEFUL_SET.kind,
@@ -245,7 +266,7 @@ def _inference_pod(workload: Workload) -> dict[str, Any]:
         "args": list(workload.arguments),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "env": _environment(workload),
-        "resources": _gpu_resources(workload.gpus),
+        "resources": _gpu_resources(workload),
         "startupProbe": _probe(failures=ceil(workload.startup_limit_s / PROBE_PERIOD_S)),
         "livenessProbe": _probe(failures=3),
         "readinessProbe": _probe(failures=3, delay_s=30),
@@ -273,19 +294,27 @@ def _group_member(group: RayGroup, single: Mapping[str, Any]) -> dict[str, Any]:
 def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "affinity": {"nodeAffinity": node_affinity(workload)},
-        "tolerations": [
-            {"key": labels.GPU_RESOURCE, "operator": "Exists"},
-            {
-                "key": labels.GPU_TAINT_KEY,
-                "operator": "Equal",
-                "value": labels.GPU_TAINT_VALUE,
-                "effect": "NoSchedule",
-            },
-        ],
+        "tolerations": _tolerations(),
     }
     if workload.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in workload.image_pull_secrets]
     return pod
+
+
+def _tolerations() -> list[dict[str, Any]]:
+    return [
+        {"key": labels.GPU_RESOURCE, "operator": "Exists"},
+        {
+            "key": labels.GPU_TAINT_KEY,
+            "operator": "Equal",
+            "value": labels.GPU_TAINT_VALUE,
+            "effect": "NoSchedule",
+        },
+    ]
+
+
+def _port(workload: Workload) -> int:
+    return PORT if workload.template is None else service_port(workload.template)
 
 
 def _environment(workload: Workload) -> list[dict[str, Any]]:
@@ -299,8 +328,8 @@ def _environment(workload: Workload) -> list[dict[str, Any]]:
     return variables + pod_scripts.model_access(workload.access_secret)
 
 
-def _gpu_resources(gpus: int) -> dict[str, Any]:
-    amount = {labels.GPU_RESOURCE: str(gpus)}
+def _gpu_resources(workload: Workload) -> dict[str, Any]:
+    amount = {workload.gpu_resource: str(workload.gpus)}
     return {"requests": amount, "limits": dict(amount)}
 
 

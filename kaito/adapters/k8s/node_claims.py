@@ -173,6 +173,11 @@ def to_node_view(node: KubeObject) -> NodeView:
             Taint(key=taint["key"], value=taint.get("value") or "", effect=taint["effect"])
             for taint in spec.get("taints") or ()
         ),
+        slices=tuple(
+            (name, _whole(allocatable[name], 0))
+            for name in sorted(allocatable)
+            if name.startswith(labels.MIG_PREFIX)
+        ),
     )
 
 

@@ -90,7 +90,8 @@ def phase_of(workspace: KubeObject) -> str:
         return "pending"
     if done["status"] == "True":
         return "succeeded"
-    return "error" if done.get("reason") in st.BLOCKED_REASONS else "pending"
+    blocked = st.BLOCKED_REASONS - {st.PAUSED}  # that is nobody's error
+    return "error" if done.get("reason") in blocked else "pending"
 
 
 def preset_of(workspace: KubeObject) -> str:

@@ -87,6 +87,13 @@ def test_values_that_contradict_each_other_are_refused(presets: Path) -> None:
     assert any("7 KV heads do not divide 40 heads" in one for one in problems(presets))
 
 
+def test_mig_profiles_have_a_source_and_fit_their_pattern(presets: Path) -> None:
+    edit(presets / "gpus/a100-80gb.yaml", mig={"memory_eighths": {"8g.80gb": 9}})
+    found = [one for one in problems(presets) if one.startswith("gpus/a100-80gb.yaml: mig")]
+    assert any("source: is required" in one for one in found)
+    assert len(found) == 3
+
+
 def test_a_machine_with_an_unknown_gpu_is_refused(presets: Path) -> None:
     path = presets / "instance_types/azure.yaml"
     path.write_text(path.read_text().replace("gpu: NVIDIA T4", "gpu: NVIDIA T5", 1))

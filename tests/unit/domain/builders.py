@@ -279,6 +279,18 @@ def own_node(name: str = "gpu-0", gpus: Mapping[str, str] = A10_LABELS, **more: 
     return NodeView(**(values | more))
 
 
+def template(**spec: Any) -> dict[str, Any]:
+    """A pod template of the user's, with one server on one GPU; `spec` replaces or adds fields."""
+    limits = {"limits": {labels.GPU_RESOURCE: 1}}
+    server = {"name": "server", "image": "registry.test/server:1", "resources": limits}
+    return {"spec": {"containers": [server], **spec}}
+
+
+def templated(found: Mapping[str, Any] | None = None, **parts: Any) -> Workspace:
+    """A stored Workspace that serves a pod template; `parts` as for `workspace`."""
+    return workspace(inference={"template": found or template()}, **parts)
+
+
 def byo(resource: Mapping[str, Any] | None = None, **parts: Any) -> Workspace:
     """A stored Workspace that asks for no instance type."""
     return workspace(instance_type="", resource=resource, finalizers=(), **parts)

@@ -240,7 +240,7 @@ def test_what_does_not_say_what_it_was_made_for_is_left_as_it_is_too() -> None:
 
 
 def test_a_refused_spec_is_told_and_not_the_nodes() -> None:
-    wrong = byo({"partition": {"mode": "mig", "profile": "1g.10gb"}})
+    wrong = byo({"partition": {"mode": "mig", "profile": "1g.11gb"}})
     planned = plan(wrong, around())
     assert set(told(planned)) == {"WorkspaceSucceeded", "WorkspaceReady"}
     assert notes(planned) == [("Warning", "InvalidSpec")]

@@ -72,10 +72,6 @@ def test_any_label_of_a_node_may_be_asked_for(found: Workspace) -> None:
             byo({"preferredNodes": ["gpu-0", "GPU 1"]}),
             "resource.preferredNodes[1]: 'GPU 1' cannot be the name of a Node",
         ),
-        (
-            byo({"partition": {"mode": "mig", "profile": "1g.10gb"}}),
-            "resource.partition: is not supported yet",
-        ),
     ],
 )
 def test_what_no_node_could_have(found: Workspace, told: str) -> None:

@@ -111,9 +111,9 @@ def test_what_can_be_planned(parts: Parts) -> None:
                     "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
                 }
             },
-            "resource.labelSelector.matchExpressions",
-            "cannot be given to machines that are made",
-            "Use matchLabels",
+            "resource.labelSelector.matchExpressions[0]",
+            "a: machines that are made have only the labels that they are given",
+            "Give one: a In with one value, or matchLabels",
         ),
         (
             {"resource": {"count": 101}},
@@ -135,9 +135,9 @@ def test_what_can_be_planned(parts: Parts) -> None:
         ),
         (
             {"inference": {"template": {"spec": {}}}},
-            "inference.template",
-            "is not reconciled yet",
-            "Use inference.preset",
+            "inference.template.spec",
+            "is required",
+            "Give a pod's spec, such as spec: {containers: [{name: server, image: ...}]}",
         ),
         (
             {"inference": {"template": {"spec": {}}, "preset": {"name": MINI}}},

@@ -21,7 +21,17 @@ from hypothesis import strategies as st
 from kaito.adapters.k8s import crds
 from kaito.adapters.k8s.admission import WorkspaceAdmission
 from kaito.adapters.kube_api import thaw
-from tests.unit.domain.builders import A10, A100, CATALOGUE, LONG, MINI, T4, TUNING, manifest
+from tests.unit.domain.builders import (
+    A10,
+    A100,
+    CATALOGUE,
+    LONG,
+    MINI,
+    T4,
+    TUNING,
+    manifest,
+    template,
+)
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[4]
@@ -256,6 +266,8 @@ def test_what_is_fixed_is_refused_in_the_domains_words(
         (manifest(), "resource.labelSelector.matchLabels", {"apps": "other"}),
         (manifest(), "resource.labelSelector.matchLabels", None),
         (manifest(), "inference", None),
+        (manifest(), "inference.template", template()),
+        (manifest(inference={"template": template()}), "inference.template", None),
         (manifest(), "tuning", dict(TUNING)),
     ],
 )

@@ -69,6 +69,13 @@ def shape(items: list[Json]) -> list[str]:
 # --- serving ---
 
 
+def test_a_slice_of_a_gpu_is_asked_for_by_its_name() -> None:
+    found = replace(workload(), gpus=1, gpu_resource="nvidia.com/mig-2g.20gb")
+    (main,) = pod_of(found)["containers"]
+    amount = {"nvidia.com/mig-2g.20gb": "1"}
+    assert main["resources"] == {"requests": amount, "limits": amount}
+
+
 def test_what_serving_needs_comes_first() -> None:
     kinds = [(one.resource.kind, one.body["metadata"]["name"]) for one in render(workload())]
     assert kinds == [("Service", "phi"), ("Service", "phi-headless"), ("StatefulSet", "phi")]

@@ -189,6 +189,15 @@ def test_a_node() -> None:
     }
     view = NodeView(name="node", provider_id="azure://x", ready=True, gpus=2, labels={"a": "b"})
     assert to_node_view(stored) == view
+    stored["status"]["allocatable"] |= {
+        "nvidia.com/mig-2g.20gb": "3",
+        "nvidia.com/mig-1g.10gb": "1",
+    }
+    sliced = to_node_view(stored)
+    assert sliced.slices == (("nvidia.com/mig-1g.10gb", 1), ("nvidia.com/mig-2g.20gb", 3))
+    assert sliced.allocatable("nvidia.com/mig-2g.20gb") == 3
+    assert sliced.allocatable("nvidia.com/mig-3g.40gb") == 0
+    assert sliced.allocatable("nvidia.com/gpu") == 2
     stored["spec"] |= {
         "unschedulable": True,
         "taints": [
