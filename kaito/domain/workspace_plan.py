@@ -37,6 +37,7 @@ from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_polic
 from kaito.domain.shared_selector import selector_condition, selector_notes
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.template_sizing import AnySizing, is_one_machine_each
+from kaito.domain.update_notes import update_notes
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources, machine_resources, own_resources
 from kaito.domain.workspace_status import (
@@ -50,7 +51,6 @@ from kaito.domain.workspace_status import (
 
 RECHECK_S: Final = 60.0  # a safety net: watches wake the plan long before
 DELETE_RECHECK_S: Final = 15.0
-_DOWNTIME: Final = "nothing is served until all pods have loaded the model again: "
 
 
 def plan_workspace(
@@ -355,7 +355,7 @@ def _workload_steps(
     if live.restarts_group and not resources.complete:
         return []  # what serves goes on until there are the machines for what is wanted
     step = ApplyWorkload(workload=wanted.workload, replace=live.must_replace)
-    return [*_update_notes(wanted, live), step]
+    return [*update_notes(wanted.workload, live), step]
 
 
 def _surge_steps(surge: Surge, wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
@@ -366,24 +366,6 @@ def _surge_steps(surge: Surge, wanted: Wanted, live: WorkloadView) -> list[Works
     workload = replace(wanted.workload, replicas=surge.replicas, partition=surge.partition)
     note = Note(type="Normal", reason="WorkloadUpdated", message=surge.message)
     return [note, ApplyWorkload(workload=workload)]
-
-
-def _update_notes(wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
-    """What changes, and for how long nothing may answer."""
-    named = ", ".join(live.differences)
-    text = cut_message(f"{_DOWNTIME if live.restarts_group else ''}changing {named}")
-    notes: list[WorkspaceStep] = [Note(type="Normal", reason="WorkloadUpdated", message=text)]
-    if live.restarts_group:
-        return notes
-    if live.rolls and wanted.workload.kind is WorkloadKind.INFERENCE:
-        minutes = wanted.workload.startup_limit_s // 60
-        text = (
-            f"each pod ends before its successor starts, which may take up to {minutes} min; the "
-            f"annotation {labels.ROLLOUT}: {RolloutPolicy.SURGE} serves on meanwhile, on one more "
-            "machine"
-        )
-        notes.append(Note(type="Normal", reason="RolloutInPlace", message=text))
-    return notes
 
 
 def _with_status(

@@ -179,13 +179,7 @@ def test_a_pod_that_goes_takes_the_others_along(dies: str) -> None:
 
 
 def test_a_longer_context_gets_a_third_machine_before_the_group_stops() -> None:
-    longer = Patch(
-        at_s=SERVING_S,
-        key=Key(kind="ConfigMap", namespace="default", name="settings"),
-        merge=settings(131072) | {"metadata": {}},
-        source="test",
-    )
-    scenario = with_steps(spread(settings(8192), "Standard_NC40ads_H100_v5"), [longer])
+    scenario = resized()
     before: list[tuple[int, int]] = []
 
     def prepare(world: World) -> None:
@@ -218,6 +212,14 @@ def test_a_shorter_context_gives_a_machine_back() -> None:
     assert len(result.machines) == 3
     assert max(restarts(world).values()) == 0, "no pod landed on the machine that goes"
     assert {labels_of(claim)[labels.SLOT] for claim in world.objects(NODE_CLAIM)} == {"0", "1"}
+
+
+def resized() -> Scenario:
+    """Serves on two machines, then on three."""
+    key = Key(kind="ConfigMap", namespace="default", name="settings")
+    merge = settings(131072) | {"metadata": {}}
+    longer = Patch(at_s=SERVING_S, key=key, merge=merge, source="test")
+    return with_steps(spread(settings(8192), "Standard_NC40ads_H100_v5"), [longer])
 
 
 # --- the operator dies ---
@@ -257,3 +259,20 @@ def test_it_dies_through_delete(fault: Fault | None) -> None:
         assert all(left == [] for left in end_of(world).values()), f"write {at_write}"
         assert [one.deleted_at_s is not None for one in result.workspaces] == [True]
         assert len(result.machines) == 2, f"write {at_write}"
+
+
+@pytest.mark.parametrize("fault", [None, FailAfter()], ids=["dies", "loses the answer"])
+def test_it_dies_while_the_group_grows(fault: Fault | None) -> None:
+    until_resized = Deaths(at_write=0)
+    scenario = spread(settings(8192), "Standard_NC40ads_H100_v5")
+    run_checked(scenario, seed=SEED, prepare=until_resized.install)
+    through = Deaths(at_write=0)
+    _, usual = run_checked(resized(), seed=SEED, prepare=through.install)
+    assert through.writes > until_resized.writes
+    for at_write in range(until_resized.writes + 1, through.writes + 1):
+        deaths = Deaths(at_write, fault)
+        result, world = run_checked(resized(), seed=SEED, prepare=deaths.install)
+        assert [one.ready for one in result.workspaces] == [True], f"write {at_write}"
+        assert len(ready_pods(world)) == 3, f"write {at_write}"
+        assert end_of(world) == end_of(usual), f"write {at_write}"
+        assert len(result.machines) == 3, f"write {at_write}"
