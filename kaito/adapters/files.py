@@ -141,6 +141,9 @@ class _ModelEntry(_Entry):
     indexer: _IndexerEntry | None = None
     experts: _ExpertsEntry | None = None
     kv_cache_dtype: str | None = None
+    loaded_weights: Annotated[
+        Bytes | None, Field(description="On GPUs, where padding makes them larger than the files.")
+    ] = None
     stated_parameters: Positive | None = None
     least_compute_capability: Capability | None = None
     vllm_arguments: Annotated[
@@ -158,7 +161,7 @@ class _ModelEntry(_Entry):
 
     def to_domain(self) -> ModelProfile:
         parts = {"attention", "local_attention", "recurrent", "indexer", "experts", "tuning"}
-        plain = self.model_dump(exclude={*parts, "weights", "disk"})
+        plain = self.model_dump(exclude={*parts, "weights", "loaded_weights", "disk"})
         attention = Attention(**self.attention.model_dump())
         local, recurrent = self.local_attention, self.recurrent
         return ModelProfile(
@@ -171,6 +174,7 @@ class _ModelEntry(_Entry):
             indexer=Indexer(**self.indexer.model_dump()) if self.indexer else None,
             experts=Experts(**self.experts.model_dump()) if self.experts else None,
             weight_bytes=self.weights,
+            loaded_bytes=self.loaded_weights,
             disk_bytes=self.disk,
             tuning=self.tuning.to_domain() if self.tuning else None,
         )

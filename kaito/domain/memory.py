@@ -323,8 +323,8 @@ def tuning_memory(
 def _weights(model: ModelProfile, tensor_parallel: int, stages: int) -> int:
     """Bytes of weights on the fullest GPU. The first stage also holds the embedding, the last one
     lm_head, so stages are uneven."""
-    embedding = model.embedding_bytes
-    blocks = (model.weight_bytes - embedding) * Fraction(ceil(model.layers / stages), model.layers)
+    loaded, embedding = model.loaded_bytes or model.weight_bytes, model.embedding_bytes
+    blocks = (loaded - embedding) * Fraction(ceil(model.layers / stages), model.layers)
     one_table = embedding if model.tied_embeddings else embedding // 2
     ends = embedding if stages == 1 else one_table
     return ceil((blocks + ends) / tensor_parallel)

@@ -205,6 +205,7 @@ class ModelProfile:
     indexer: Indexer | None = None
     experts: Experts | None = None
     kv_cache_dtype: str | None = None  # None: 16 bits
+    loaded_bytes: int | None = None  # of the weights on GPUs, where padding makes them larger
     stated_parameters: int | None = None  # where the weight files cannot tell how many
     least_compute_capability: tuple[int, int] | None = None  # where the engines' do not suffice
     vllm_arguments: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -256,3 +256,16 @@ def test_embeddings_of_quantised_models_stay_whole(catalogue: Catalogue, vllm: E
     two = inference_memory(model, catalogue.gpu(H100), vllm, context_tokens=0, pipeline_parallel=2)
     rotary = model.token_limit * 128 * 2
     assert two.weights - rotary == (model.weight_bytes - 2 * table + 1) // 2 + table
+
+
+@pytest.mark.parametrize(("tensor", "weights_gib"), [(1, 13.64), (2, 7.01), (4, 3.63)])
+def test_padded_experts_take_more_than_their_files(
+    catalogue: Catalogue, vllm: Engine, tensor: int, weights_gib: float
+) -> None:
+    """gpt-oss-20b with vLLM 0.19.0 on H100, from the same logs."""
+    model = catalogue.model("gpt-oss-20b")
+    memory = inference_memory(
+        model, catalogue.gpu(H100), vllm, context_tokens=0, tensor_parallel=tensor
+    )
+    assert memory.weights / GIB == pytest.approx(weights_gib, rel=0.06)
+    assert memory.weights > model.weight_bytes / tensor
