@@ -26,6 +26,7 @@ from kaito.domain.workload import Workload
 from kaito.domain.workspace_plan import machine_labels, owner_of
 from tests.contract import kaito_v012 as kaito
 from tests.contract.store_world import StoreWorld
+from tests.unit.domain.builders import TRAINING
 
 CONFIGURED = {
     "tuning": {**kaito.TUNING["tuning"], "config": "settings"},
@@ -298,7 +299,7 @@ class AdoptWorkloadContract:
     def test_a_job_stands_for_its_generation_and_config(self, world: StoreWorld) -> None:
         view = installed(world, CONFIGURED)
         old, new = (
-            world.workload(view, ConfigView(name="settings", content_hash=text, values={}))
+            world.workload(view, ConfigView(name="settings", content_hash=text, values=TRAINING))
             for text in ("aaaa", "bbbb")
         )
         world.kube.api.create(JOB, kaito.job(stored(world)))
