@@ -222,10 +222,25 @@ def test_a_machine_too_many_is_released_and_not_the_one_that_serves() -> None:
     assert is_ready(play.get(WORKSPACE))
 
 
-def test_what_kaito_cannot_plan_keeps_running_and_is_released_in_the_end() -> None:
-    """A pod template of the user's is not served by kaito: it says so, and touches nothing."""
+def test_a_pod_template_of_the_users_is_taken_over_as_it_runs() -> None:
     pod = {"containers": [{"name": "own", "image": "registry.test/own:1"}]}
     play = Migration({"inference": {"template": {"spec": pod}}})
+    play.order()
+    play.serve()
+    before = play.uids(*KINDS)
+    play.start()
+    play.run(LONG_S)
+    assert play.uids(*KINDS) == before
+    assert machines(play) == [kaito.CLAIM]
+    assert is_ready(play.get(WORKSPACE))
+    play.store.delete(WORKSPACE, NAME, NAMESPACE)
+    play.run(300.0)
+    assert play.leftovers() == []
+
+
+def test_what_kaito_cannot_plan_keeps_running_and_is_released_in_the_end() -> None:
+    """A model that kaito does not know: it says so, and touches nothing."""
+    play = Migration({"inference": {"preset": {"name": "example/of-no-catalogue"}}})
     play.order()
     play.serve()
     before = play.uids(*KINDS)
