@@ -2,19 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.engine import EngineChoice, EngineName, choose_engine
 from kaito.domain.engine_config import ENGINE_SECTION, MAX_MODEL_LEN, check_engine_config
 from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
+from kaito.domain.fit import DEFAULT_NODE_LIMIT as NODE_LIMIT
 from kaito.domain.fit import FitPlan, fit_inference, fit_tuning, what_would_fit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.model import ModelProfile
 from kaito.domain.parsing import shown
+from kaito.domain.partition import mig_profile
 from kaito.domain.training_config import check_training_config
 from kaito.domain.workspace import TuningMethod, Workspace
+
+# MIG slices cannot talk to each other with NCCL.
+# Source: https://docs.nvidia.com/datacenter/tesla/mig-user-guide/ "Application Considerations".
+MIG_NODE_LIMIT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,7 @@ def size(
         choice,
         max_model_len=context,
         adapters=adapters,
+        node_limit=MIG_NODE_LIMIT if mig_profile(workspace.resource.partition) else NODE_LIMIT,
     )
     asked = workspace.resource.count
     nodes = asked if fit.engine.name is EngineName.TRANSFORMERS else fit.nodes

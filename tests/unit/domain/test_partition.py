@@ -169,8 +169,9 @@ def test_where_the_instance_type_is_named_admission_sizes_for_the_share() -> Non
     found = workspace(instance_type=FOUR_T4, resource=TWO)
     assert size_workspace(found, CATALOGUE).instance_type.gpu_count == 2
     assert told(workspace(instance_type=FOUR_T4, **large)) == []
-    (problem,) = told(workspace(instance_type=FOUR_T4, resource=TWO, **large))
-    assert "2 of 4 GPUs" in problem
+    spread = size_workspace(workspace(instance_type=FOUR_T4, resource=TWO, **large), CATALOGUE)
+    assert spread.nodes == 2
+    assert "2 of 4 GPUs" in spread.summary
     (problem,) = told(workspace(instance_type=V100, resource=TWO))
     assert problem.startswith(".count: is 2, but Standard_NC6s_v3 has 1 GPUs. Ask for fewer")
 

@@ -33,6 +33,7 @@ from tests.unit.domain.builders import (
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs" / "validation.md"
 SERVING = {"preset": {"name": MINI}}
+SERVER = {"name": "server", "image": "registry.test/server:1"}
 VOLUME = {"persistentVolumeClaim": {"claimName": "data"}}
 
 Broken = Callable[[], list[Problem]]
@@ -46,6 +47,12 @@ def new(**parts: Any) -> Broken:
 def own(**parts: Any) -> Broken:
     """A Workspace that is created where users bring Nodes."""
     return lambda: validate(byo(**parts), CATALOGUE, provisioner=Provisioner.BYO)
+
+
+def templated(config: str = "", labels: Any = None, **spec: Any) -> Broken:
+    """A Workspace with a pod template; `spec` goes over that of a template which is right."""
+    template = {"metadata": {"labels": labels or {}}, "spec": {"containers": [SERVER], **spec}}
+    return new(inference={"template": template, "config": config})
 
 
 def read(**parts: Any) -> Broken:
@@ -141,6 +148,10 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
         new(annotations={labels.RUNTIME: "ollama"}),
         "metadata.annotations[kaito.sh/runtime]",
     ),
+    "paused-known": (
+        new(annotations={labels.PAUSED: "yes"}),
+        "metadata.annotations[kaito.sh/paused]",
+    ),
     "rollout-known": (
         new(annotations={labels.ROLLOUT: "recreate"}),
         "metadata.annotations[kaito.sh/rollout]",
@@ -163,7 +174,7 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
     ),
     "selector-expressions": (
         new(**selecting(matchExpressions=[{"key": "a", "operator": "Exists"}])),
-        "resource.labelSelector.matchExpressions",
+        "resource.labelSelector.matchExpressions[0]",
     ),
     "selector-values": (
         own(resource={"labelSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}),
@@ -190,16 +201,49 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
         new(resource={"partition": {"mode": "mig", "profile": "1g.10gb"}}),
         "resource.partition",
     ),
-    "partition-unsupported": (
-        own(resource={"partition": {"mode": "mig", "profile": "1g.10gb"}}),
+    "partition-preset": (
+        own(tuning=TUNING, resource={"partition": {"mode": "accelerator", "count": 1}}),
         "resource.partition",
+    ),
+    "partition-profile": (
+        own(resource={"partition": {"mode": "mig", "profile": "9g.10gb"}}),
+        "resource.partition.profile",
+    ),
+    "partition-count": (
+        own(resource={"partition": {"mode": "accelerator"}}),
+        "resource.partition.count",
     ),
     "preset-required": (new(inference={}), "inference.preset"),
     "preset-and-template": (
         new(inference={**SERVING, "template": {"spec": {}}}),
         "inference.template",
     ),
-    "template-unsupported": (new(inference={"template": {"spec": {}}}), "inference.template"),
+    "template-alone": (templated(config="settings"), "inference.config"),
+    "template-structure": (new(inference={"template": {"spec": {}}}), "inference.template.spec"),
+    "template-container": (
+        templated(containers=[{"name": "server"}]),
+        "inference.template.spec.containers[0].image",
+    ),
+    "template-restart-policy": (
+        templated(restartPolicy="Never"),
+        "inference.template.spec.restartPolicy",
+    ),
+    "template-node-name": (
+        templated(nodeName="gpu-0"),
+        "inference.template.spec.nodeName",
+    ),
+    "template-labels": (
+        templated(labels={labels.WORKSPACE: "another"}),
+        "inference.template.metadata.labels",
+    ),
+    "template-placement": (
+        templated(nodeSelector={"apps": "another"}),
+        "inference.template.spec.nodeSelector",
+    ),
+    "template-gpus": (
+        templated(containers=[{**SERVER, "resources": {"limits": {labels.GPU_RESOURCE: 2}}}]),
+        "inference.template.spec.containers",
+    ),
     "model-known": (new(inference={"preset": {"name": "phi-5"}}), "inference.preset.name"),
     "model-access-secret": (gated(), "inference.preset.presetOptions.modelAccessSecret"),
     "model-fits": (
