@@ -21,6 +21,7 @@ from kaito.domain.machine_plan import (
     orphans,
     plan_machine,
 )
+from kaito.domain.machine_policy import bought_type
 from kaito.domain.own_nodes import OwnNodes, find_nodes
 from kaito.domain.plan import (
     AddFinalizer,
@@ -36,6 +37,7 @@ from kaito.domain.plan import (
     MachineStep,
     Note,
     RemoveFinalizer,
+    RetryMachine,
     Terminate,
     WorkspacePlan,
     WorkspaceStep,
@@ -85,7 +87,11 @@ class Decisions:
         return find_nodes(workspace, cluster, self._catalogue)
 
     def of(
-        self, workspace: Workspace, config: ConfigView | None, own: OwnNodes | None = None
+        self,
+        workspace: Workspace,
+        config: ConfigView | None,
+        own: OwnNodes | None = None,
+        bought: str = "",
     ) -> Wanted | Refusal:
         """The same as `decision.decide`."""
         metadata = workspace.metadata
@@ -94,11 +100,12 @@ class Decisions:
             tuple(sorted(metadata.annotations.items())),
             _basis(config),
             own and (own.shape or own.missing),
+            bought,
         )
         known = self._known.get(workspace.uid)
         if known is not None and known[0] == basis:
             return known[1]
-        decided = decide(workspace, self._catalogue, config, own)
+        decided = decide(workspace, self._catalogue, config, own, bought)
         if len(self._known) >= DECISIONS_LIMIT:  # Workspaces that went without being seen to go
             del self._known[next(iter(self._known))]
         self._known[workspace.uid] = (basis, decided)
@@ -220,7 +227,8 @@ def _observe_and_plan(ports: Ports, view: WorkspaceView) -> Generator[None, None
     if view.problems:
         wanted = Refusal(reason="InvalidSpec", problems=view.problems)
     else:
-        wanted = ports.decisions.of(view.workspace, cluster.config, own)
+        bought = bought_type(cluster.machines)
+        wanted = ports.decisions.of(view.workspace, cluster.config, own, bought)
     if view.workspace.is_deleting:
         ports.decisions.forget(view.workspace)
     elif isinstance(wanted, Wanted):
@@ -279,6 +287,8 @@ def _act_workspace_step(
             return store.write_status(view, status)
         case CreateMachine() | AdoptMachine() | DeleteMachine():
             _act_on_machine(store, step)
+        case RetryMachine(claim_name=claim_name, uid=uid, wish=wish):
+            store.retry_machine(claim_name, uid, wish)
         case ApplyWorkload(workload=workload, replace=replace):
             store.apply_workload(workload, replace=replace)
         case AdoptWorkload(workload=workload):

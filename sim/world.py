@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import simpy
 
 from kaito.adapters.fake import cloud, container_phases
-from kaito.adapters.fake.cloud import FakeGpuCloud, MachineLife
+from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
@@ -19,6 +19,7 @@ from kaito.adapters.fake.http.kinds import FOR_CLIENTS
 from kaito.adapters.fake.job import JobController
 from kaito.adapters.fake.kubelet import Kubelet
 from kaito.adapters.fake.latencies import Latencies, load_latencies
+from kaito.adapters.fake.machine_life import MACHINE_ORDER, MachineLife
 from kaito.adapters.fake.namespaces import NamespaceController
 from kaito.adapters.fake.node_heartbeat import LEASE_NAMESPACE, NodeHeartbeat
 from kaito.adapters.fake.pod_gc import PodGarbageCollector
@@ -85,7 +86,7 @@ _READS: Final = frozenset({"get", "list"})
 
 # Which latency a phase of the timeline is drawn from, on one GPU.
 _LATENCY_OF: Final = {
-    cloud.MACHINE_ORDER: "machine_launch",
+    MACHINE_ORDER: "machine_launch",
     cloud.NODE_PROVISION: "node_provision",
     cloud.GPU_DRIVER: "gpu_driver",
     cloud.MACHINE_RELEASE: "machine_release",

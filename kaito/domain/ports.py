@@ -88,6 +88,10 @@ class WorkspaceStore(Protocol):
     def delete_machine(self, claim_name: str, uid: str) -> None:
         """Ask for the machine's release; gone, released or another `uid` is success."""
 
+    def retry_machine(self, claim_name: str, uid: str, wish: str) -> None:
+        """Hand the wish to try at once on to the machine's record; gone or another `uid` is
+        success."""
+
     def note(self, view: WorkspaceView, note: Note) -> None:
         """Record an event on the Workspace; repeating one raises its count."""
 
@@ -136,7 +140,7 @@ class MachineCloud(Protocol):
     def launch(self, order: MachineOrder) -> None:
         """Order one machine. While `order.name` is known to the cloud a repeat is a no-op.
 
-        Raises: CapacityUnavailable, QuotaExceeded, Rejected, Unavailable.
+        Raises: CapacityUnavailable, QuotaExceeded, MachineLimitReached, Rejected, Unavailable.
         """
 
     def terminate(self, cloud_name: str) -> None:

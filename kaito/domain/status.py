@@ -23,6 +23,7 @@ BLOCKED_REASONS: Final = frozenset(
         "ConfigMapInvalid",
         "ConfigMapNotFound",
         "QuotaExceeded",
+        "MachineLimitReached",
         "MachineRejected",
         "WriteRejected",
         "WorkspaceTuningJobStatusFailed",

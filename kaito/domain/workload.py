@@ -84,6 +84,7 @@ class Workload:
     load_balancer: bool = False
     training_config: Mapping[str, Any] | None = None
     tuning: TuningData | None = None
+    tolerates_spot: bool = False
 
     @property
     def name(self) -> str:

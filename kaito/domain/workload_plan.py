@@ -10,7 +10,8 @@ from typing import Any, Final
 from kaito.domain import labels
 from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import EngineName
-from kaito.domain.machine import Owner
+from kaito.domain.machine import CapacityType, Owner
+from kaito.domain.machine_policy import capacity_types
 from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.quantity import GIB
@@ -76,6 +77,7 @@ def plan_workload(
         if workspace.preset
         else (),
         "startup_limit_s": start_limit_s(sizing.model.weight_bytes),
+        "tolerates_spot": shape is None and CapacityType.SPOT in capacity_types(workspace),
     }
     if workspace.tuning is not None:
         return _tuning_workload(workspace.tuning, sizing, shared)

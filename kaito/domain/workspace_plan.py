@@ -17,6 +17,7 @@ from kaito.domain.conditions import Condition, condition, cut_message, find
 from kaito.domain.decision import Refusal, Wanted
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
+from kaito.domain.machine_policy import MachinePolicy, is_launched
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
 from kaito.domain.plan import (
     AddFinalizer,
@@ -28,6 +29,7 @@ from kaito.domain.plan import (
     DeleteWorkload,
     Note,
     RemoveFinalizer,
+    RetryMachine,
     WorkspacePlan,
     WorkspaceStep,
     WriteStatus,
@@ -230,7 +232,8 @@ def _as_it_runs(wanted: Wanted, live: WorkloadView) -> Wanted:
     """What KAITO made may have more pods than kaito's own fit has; each keeps its machine."""
     if not live.inherited or live.replicas <= wanted.workload.replicas:
         return wanted
-    return Wanted(
+    return replace(
+        wanted,
         sizing=replace(wanted.sizing, nodes=live.replicas),
         workload=replace(wanted.workload, replicas=live.replicas),
     )
@@ -268,17 +271,19 @@ def _resources(
     needed = wanted.sizing.nodes
     if own is not None:
         return [], own_resources(own, cluster, needed)
-    steps, kept = _machine_steps(view, cluster, replace(wanted.sizing, nodes=count))
+    sizing = replace(wanted.sizing, nodes=count)
+    steps, kept = _machine_steps(view, cluster, sizing, wanted.policy)
     resources = machine_resources(kept[:needed], cluster, needed)
     nodes = tuple(sorted(machine.node_name for machine in kept if machine.node_name))
     return steps, replace(resources, nodes=nodes)
 
 
 def _machine_steps(
-    view: WorkspaceView, cluster: ClusterView, sizing: Sizing
+    view: WorkspaceView, cluster: ClusterView, sizing: Sizing, policy: MachinePolicy | None
 ) -> tuple[list[WorkspaceStep], list[Machine]]:
     """What to create and release, and the machines that stay, by slot."""
-    specs = {spec.slot: spec for spec in machine_specs(view, sizing)}
+    specs = {spec.slot: spec for spec in machine_specs(view, sizing, policy)}
+    wish = view.workspace.annotation(labels.RETRY)
     steps: list[WorkspaceStep] = []
     kept: dict[int, Machine] = {}
     for machine in cluster.machines:
@@ -290,25 +295,38 @@ def _machine_steps(
         elif not _is_of_type(machine, specs[slot].instance_type):
             steps.append(_delete_machine(machine, "another instance type is wanted"))
             del specs[slot]
+        elif machine.spec.offers != specs[slot].offers and not is_launched(machine):
+            steps.append(_delete_machine(machine, "another choice of machines is wanted"))
+            del specs[slot]
         else:
             kept[slot] = machine
             del specs[slot]
+            if machine.spec.retry != wish:
+                retry = RetryMachine(claim_name=machine.claim_name, uid=machine.uid, wish=wish)
+                steps.append(retry)
     steps += [CreateMachine(spec=specs[slot]) for slot in sorted(specs)]
     return steps, [kept[slot] for slot in sorted(kept)]
 
 
-def machine_specs(view: WorkspaceView, sizing: Sizing) -> tuple[MachineSpec, ...]:
-    """One machine for each node of the fit."""
+def machine_specs(
+    view: WorkspaceView, sizing: Sizing, policy: MachinePolicy | None = None
+) -> tuple[MachineSpec, ...]:
+    """One machine for each node of the fit. Without a `policy`: of the instance type that it is
+    sized for."""
     workspace = view.workspace
+    policy = policy or MachinePolicy(instance_type=sizing.instance_type)
     return tuple(
         MachineSpec(
             owner=owner_of(view),
             slot=slot,
-            instance_type=sizing.instance_type.name,
-            gpus=sizing.instance_type.gpu_count,
+            instance_type=policy.instance_type.name,
+            gpus=policy.instance_type.gpu_count,
             disk_bytes=sizing.disk_bytes,
             labels=machine_labels(view, slot),
             image_family=workspace.annotation(labels.NODE_IMAGE_FAMILY),
+            retry=workspace.annotation(labels.RETRY),
+            fallbacks=policy.fallback_gpus if slot == 0 else (),
+            capacity_types=policy.capacity_types,
         )
         for slot in range(sizing.nodes)
     )
@@ -349,7 +367,9 @@ def _workload_steps(
     if live.state is WorkloadState.MISSING:
         if not resources.complete:
             return []
-        return [ApplyWorkload(workload=wanted.workload)]
+        return [*_fallback_note(wanted), ApplyWorkload(workload=wanted.workload)]
+    if wanted.provisional:
+        return []  # written once it is known for which machine
     if view.workspace.tuning is not None and live.must_replace and not live.outdated:
         return []  # it runs what was asked for; only kaito would write it otherwise now
     step = ApplyWorkload(workload=wanted.workload, replace=live.must_replace)
@@ -381,6 +401,16 @@ def _update_notes(wanted: Wanted, live: WorkloadView) -> list[WorkspaceStep]:
         )
         notes.append(Note(type="Normal", reason="RolloutInPlace", message=text))
     return notes
+
+
+def _fallback_note(wanted: Wanted) -> list[WorkspaceStep]:
+    """The model is sized for another instance type than the one named first."""
+    bought = wanted.sizing.instance_type
+    if wanted.policy is None or bought is wanted.policy.instance_type:
+        return []
+    first = wanted.policy.instance_type.name
+    text = cut_message(f"{first} was not to be had: {wanted.sizing.summary}")
+    return [Note(type="Normal", reason="FallbackUsed", message=text)]
 
 
 def _with_status(

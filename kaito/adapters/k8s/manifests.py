@@ -260,6 +260,9 @@ def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
             },
         ],
     }
+    if workload.tolerates_spot:
+        spot = {"key": labels.AZURE_SPOT, "operator": "Equal", "value": labels.AZURE_SPOT_VALUE}
+        pod["tolerations"].append(spot | {"effect": "NoSchedule"})
     if workload.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in workload.image_pull_secrets]
     return pod

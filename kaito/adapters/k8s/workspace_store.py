@@ -232,6 +232,14 @@ class KubeWorkspaceStore:
     def delete_machine(self, claim_name: str, uid: str) -> None:
         delete_claim(self._api, claim_name, uid)
 
+    def retry_machine(self, claim_name: str, uid: str, wish: str) -> None:
+        patch = {"metadata": {"uid": uid, "annotations": {labels.RETRY: wish or None}}}
+        with as_port_errors():
+            try:
+                self._api.patch(NODE_CLAIM, claim_name, None, patch)
+            except (ObjectNotFound, ObjectConflict):
+                return  # gone, or another one under its name
+
     def note(self, view: WorkspaceView, note: Note) -> None:
         workspace = view.workspace
         about = {
