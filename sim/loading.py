@@ -1,7 +1,7 @@
 """From the user's files to one checked scenario."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,6 +13,7 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of, shown
 from sim import documents, manifests
+from sim.cloud_file import CloudPart, cloud_problems
 from sim.documents import Document
 from sim.expectations import AnyExpect
 from sim.manifests import Key
@@ -21,6 +22,7 @@ from sim.scenario import (
     DEFAULT_REGION,
     DEFAULT_SEED,
     Apply,
+    ChangeCloud,
     Delete,
     Inject,
     Patch,
@@ -173,6 +175,9 @@ class _Loader:
         elif step.delete is not None:
             delete = Delete(at_s=step.at_s, key=_key(step.delete), source=source)
             self._placed.append(Placed(delete, document, f"{path}.delete"))
+        elif step.cloud is not None:
+            change = ChangeCloud(at_s=step.at_s, change=step.cloud, source=source)
+            self._placed.append(Placed(change, document, f"{path}.cloud"))
         else:
             assert step.fault is not None, "a step has exactly one verb"
             inject = Inject(at_s=step.at_s, fault=step.fault, source=source)
@@ -231,7 +236,14 @@ class _Loader:
             if isinstance(one.step, Patch) and problem.field not in {"name", "kind"}:
                 within = f"{within}.merge"
             self.problems.append(one.document.locate(problem, within=within))
+        for one in self._placed:
+            if isinstance(one.step, ChangeCloud):
+                found = cloud_problems(one.step.change, catalogue)
+                self.problems += [one.document.locate(each, within=one.path) for each in found]
         self._check_expectations()
+        cloud, place = settings.values.get("cloud", (CloudPart(), ""))
+        for problem in cloud_problems(cloud, catalogue):
+            self.problems.append(replace(problem, field=f"{place}: cloud.{problem.field}"))
         self.problems += _region_problems(settings, catalogue.instance_types)
 
     def _check_expectations(self) -> None:
@@ -268,6 +280,7 @@ class _Loader:
                 region=settings.get("world.region", DEFAULT_REGION),
                 latency_scale=settings.get("world.latency_scale", 1.0),
                 latencies_s=latencies,
+                cloud=settings.get("cloud", CloudPart()),
             ),
             steps=steps,
             until_s=settings.get("until", None),
@@ -339,6 +352,7 @@ def _settings_of(content: ScenarioFile, document: Document) -> Settings:
     given = {
         "seed": content.seed,
         "until": content.until_s,
+        "cloud": content.cloud,
         "world.region": content.world.region,
         "world.latency_scale": content.world.latency_scale,
         **{f"{_LATENCY}{name}": value for name, value in content.world.latencies.items()},

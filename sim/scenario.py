@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from kaito.domain.provisioner import Provisioner
+from sim.cloud_file import CloudChange, CloudPart
 from sim.expectations import AnyExpect
 from sim.manifests import Key
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
@@ -56,7 +57,16 @@ class Inject:
     source: str
 
 
-Step: TypeAlias = Apply | Patch | Delete | Inject
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeCloud:
+    """The cloud has more or less to sell from now on."""
+
+    at_s: float
+    change: CloudChange
+    source: str
+
+
+Step: TypeAlias = Apply | Patch | Delete | Inject | ChangeCloud
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +77,7 @@ class World:
     region: str = DEFAULT_REGION
     latency_scale: float = 1.0
     latencies_s: Mapping[str, float] = field(default_factory=dict)
+    cloud: CloudPart = field(default_factory=CloudPart)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,10 +54,13 @@ from kaito.bootstrap import kubernetes_ports
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.decision import Wanted
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
+from kaito.domain.machine_plan import LONGEST_RETRY_S, RECHECK_S
 from kaito.domain.model import ModelProfile
 from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
+from sim.cloud_file import CloudChange
+from sim.cloud_world import change_cloud, limits_of
 from sim.event_log import EventLog
 from sim.operator import Operator
 from sim.recorder import Recorder
@@ -148,7 +151,9 @@ class World:
             now_s=self.clock.now_s,
             wake=cloud_slot.wake,
             recorder=self.recorder,
+            limits=limits_of(settings.cloud),
         )
+        self.unsettled_until_s = 0.0  # what was refused before may be tried again until then
         cloud_slot.attach(self.cloud.step)
         self._start_cluster(catalogue, latencies, streams)
         self.kube_fault: Callable[[Verb], Fault | None] = lambda _verb: None
@@ -203,6 +208,11 @@ class World:
                 self.kube_fault = lambda verb: (
                     StaleBy(lag_s) if verb in _READS and self.clock.now_s() < until_s else None
                 )
+
+    def change_cloud(self, change: CloudChange) -> None:
+        """Let the cloud have more or less to sell, from now on."""
+        self.unsettled_until_s = self.now_s() + LONGEST_RETRY_S + RECHECK_S
+        change_cloud(self.cloud, change)
 
     def costs_usd(self) -> Mapping[str, float]:
         """What each machine has cost so far, by its name in the cloud."""
@@ -331,7 +341,13 @@ class World:
             lambda wake: StatefulSetController(self.store, wake),
             lambda wake: JobController(self.store, wake),
             lambda wake: Scheduler(self.store, wake),
-            lambda wake: Kubelet(self.store, wake, phases=phases, recorder=self.recorder),
+            lambda wake: Kubelet(
+                self.store,
+                wake,
+                phases=phases,
+                recorder=self.recorder,
+                serves=lambda node: not self.cloud.is_lost(name_of(node)),
+            ),
         ]
         for make in makers:
             slot = Slot(self.env)

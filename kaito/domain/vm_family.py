@@ -3,6 +3,10 @@
 import re
 from typing import Final
 
+# One quota for the spot machines of all families together.
+# Source: https://learn.microsoft.com/azure/quotas/spot-quota
+SPOT_QUOTA: Final = "spot"
+
 # Azure's naming: family, sub-family, vCPUs (with a constrained number behind a dash), additive
 # features, accelerator, version.
 # Source: https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions

@@ -10,14 +10,7 @@ from typing import Final, Literal, TypeAlias
 from kaito.domain.errors import MachineLimitReached, QuotaExceeded, Unavailable
 from kaito.domain.gpu import InstanceType
 from kaito.domain.machine import CapacityType
-from kaito.domain.vm_family import vm_family
-
-# One quota for the spot machines of all families together.
-# Source: https://learn.microsoft.com/azure/quotas/spot-quota
-SPOT_QUOTA: Final = "spot"
-# Agent pools in a cluster.
-# Source: https://learn.microsoft.com/azure/aks/quotas-skus-regions
-AKS_MACHINE_LIMIT: Final = 100
+from kaito.domain.vm_family import SPOT_QUOTA, vm_family
 
 Place: TypeAlias = tuple[str, int]  # instance type in lower case, zone from 1
 Call: TypeAlias = Literal["put", "other"]
