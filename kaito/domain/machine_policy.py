@@ -163,7 +163,8 @@ def next_attempt(machine: Machine, error: PortError | None, *, now_s: float) -> 
     last, offers = machine.attempt, machine.spec.offers
     number = last.number + 1
     if isinstance(error, CapacityUnavailable) and error.zone:
-        refused = tuple(dict.fromkeys((*last.refused_zones, error.zone)))
+        asked = (last.asked_zone,) if last.asked_zone else ()  # whatever zone the cloud speaks of
+        refused = tuple(dict.fromkeys((*last.refused_zones, *asked, error.zone)))
         untried = [zone for zone in error.other_zones if zone not in refused]
         if untried:
             attempt = Attempt(
