@@ -6,7 +6,7 @@ latency, other actors, stale reads and crashes at each yield. It returns when to
 
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
@@ -44,10 +44,17 @@ from kaito.domain.plan import (
     WriteMachine,
     WriteStatus,
 )
-from kaito.domain.ports import Clock, MachineCloud, MachineStore, WorkspaceStore
+from kaito.domain.ports import (
+    Clock,
+    MachineBudget,
+    MachineCloud,
+    MachineStore,
+    NoBudget,
+    WorkspaceStore,
+)
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.workspace import Workspace
-from kaito.domain.workspace_plan import plan_workspace, write_rejected
+from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
 
 RESYNC_S: Final = 300.0  # a safety net: watches wake rounds long before
 DECISIONS_LIMIT: Final = 10_000
@@ -130,6 +137,7 @@ class Ports:
     clock: Clock
     limits: MachineLimits
     decisions: Decisions
+    budget: MachineBudget = field(default_factory=NoBudget)
 
     @property
     def provisioner(self) -> Provisioner:
@@ -234,7 +242,14 @@ def _observe_and_plan(ports: Ports, view: WorkspaceView) -> Generator[None, None
     elif isinstance(wanted, Wanted):
         live = ports.workspaces.compare(wanted.workload)
         yield
-    return plan_workspace(view, cluster, wanted, live, now_s=ports.clock.now_s(), own=own)
+    now_s = ports.clock.now_s()
+    plan = plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own)
+    created = [step.spec for step in plan.steps if isinstance(step, CreateMachine)]
+    created_at = view.workspace.metadata.creation_timestamp
+    denied = ports.budget.reserve(owner_of(view), created_at, created)
+    if denied:
+        return plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own, denied=denied)
+    return plan
 
 
 def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, MachineView]:

@@ -77,6 +77,17 @@ class CloudPart(CloudSupply):
     )
 
 
+class GuardsPart(Part):
+    """The operator's guards, for each namespace."""
+
+    max_machines: int | None = Field(
+        None, ge=0, description="As `kaito operator run --max-machines`."
+    )
+    max_cost_per_hour: float | None = Field(
+        None, ge=0, description="US dollars, as `kaito operator run --max-cost-per-hour`."
+    )
+
+
 class ZoneLoss(Part):
     """A zone that goes down: its machines are lost, and it sells none."""
 

@@ -11,7 +11,8 @@ from kaito.adapters.fake.cloud_limits import (
     Place,
     Rate,
 )
-from sim.cloud_file import ZONES, CloudChange, CloudPart, CloudSupply, RateOf, StockOf
+from kaito.domain.machine_budget import MachineGuards
+from sim.cloud_file import ZONES, CloudChange, CloudPart, CloudSupply, GuardsPart, RateOf, StockOf
 
 _MINUTE_S: Final = 60.0
 
@@ -34,6 +35,13 @@ def change_cloud(cloud: FakeGpuCloud, change: CloudChange) -> None:
         cloud.lose_zone(change.lose_zone.zone, change.lose_zone.for_s)
     if change.evict_spot is not None:
         cloud.evict_spot(change.evict_spot)
+
+
+def guards_of(part: GuardsPart, region: str) -> MachineGuards:
+    """The operator's guards, with the region's prices."""
+    return MachineGuards(
+        max_machines=part.max_machines, max_usd_per_hour=part.max_cost_per_hour, region=region
+    )
 
 
 def _given(part: CloudSupply) -> dict[str, Any]:

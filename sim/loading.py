@@ -13,7 +13,7 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of, shown
 from sim import documents, manifests
-from sim.cloud_file import CloudPart, cloud_problems
+from sim.cloud_file import CloudPart, GuardsPart, cloud_problems
 from sim.documents import Document
 from sim.expectations import AnyExpect
 from sim.manifests import Key
@@ -281,6 +281,7 @@ class _Loader:
                 latency_scale=settings.get("world.latency_scale", 1.0),
                 latencies_s=latencies,
                 cloud=settings.get("cloud", CloudPart()),
+                guards=settings.get("guards", GuardsPart()),
             ),
             steps=steps,
             until_s=settings.get("until", None),
@@ -353,6 +354,7 @@ def _settings_of(content: ScenarioFile, document: Document) -> Settings:
         "seed": content.seed,
         "until": content.until_s,
         "cloud": content.cloud,
+        "guards": content.guards,
         "world.region": content.world.region,
         "world.latency_scale": content.world.latency_scale,
         **{f"{_LATENCY}{name}": value for name, value in content.world.latencies.items()},

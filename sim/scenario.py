@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from kaito.domain.provisioner import Provisioner
-from sim.cloud_file import CloudChange, CloudPart
+from sim.cloud_file import CloudChange, CloudPart, GuardsPart
 from sim.expectations import AnyExpect
 from sim.manifests import Key
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
@@ -78,6 +78,7 @@ class World:
     latency_scale: float = 1.0
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     cloud: CloudPart = field(default_factory=CloudPart)
+    guards: GuardsPart = field(default_factory=GuardsPart)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from sim.cloud_file import CloudChange, CloudPart
+from sim.cloud_file import CloudChange, CloudPart, GuardsPart
 from sim.scenario_parts import Duration, Part
 
 Kind: TypeAlias = Literal["Workspace", "ConfigMap", "Secret", "Namespace"]
@@ -293,6 +293,9 @@ class ScenarioFile(Part):
     )
     world: WorldPart = Field(default_factory=WorldPart, description="The simulated world.")
     cloud: CloudPart | None = Field(None, description="How much the cloud sells; unlimited.")
+    guards: GuardsPart | None = Field(
+        None, description="What the operator lets a namespace have; no limit."
+    )
     include: tuple[str, ...] = Field(
         (),
         strict=False,

@@ -60,7 +60,7 @@ from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.cloud_file import CloudChange
-from sim.cloud_world import change_cloud, limits_of
+from sim.cloud_world import change_cloud, guards_of, limits_of
 from sim.event_log import EventLog
 from sim.operator import Operator
 from sim.recorder import Recorder
@@ -180,6 +180,7 @@ class World:
             clock=self.clock,
             catalogue=catalogue,
             provisioner=settings.provisioner,
+            guards=guards_of(settings.guards, settings.region),
         )
         self.operator = Operator(
             self.env,

@@ -47,6 +47,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         catalogue=load_catalogue(),
         namespace=settings.namespace,
         provisioner=settings.provisioner,
+        guards=settings.guards,
     )
     process = OperatorProcess(
         settings,

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from kaito.domain.cluster_view import ClusterView, WorkloadView, WorkspaceView
-from kaito.domain.machine import CloudMachine, Machine, MachineOrder, MachineSpec, NodeView
+from kaito.domain.machine import CloudMachine, Machine, MachineOrder, MachineSpec, NodeView, Owner
 from kaito.domain.plan import Note, WriteMachine
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
@@ -90,7 +90,10 @@ class WorkspaceStore(Protocol):
 
     def retry_machine(self, claim_name: str, uid: str, wish: str) -> None:
         """Hand the wish to try at once on to the machine's record; gone or another `uid` is
-        success."""
+        success.
+
+        Raises: Conflict (it changed since it was read).
+        """
 
     def note(self, view: WorkspaceView, note: Note) -> None:
         """Record an event on the Workspace; repeating one raises its count."""
@@ -132,6 +135,29 @@ class MachineStore(Protocol):
 
     def note_machine(self, machine: Machine, note: Note) -> None:
         """Record an event on the machine; repeating one raises its count."""
+
+
+class MachineBudget(Protocol):
+    """Keeps what the Workspaces of a namespace may have together."""
+
+    def reserve(self, owner: Owner, created_at: str, specs: Sequence[MachineSpec]) -> str:
+        """Promise the owner that it may record these machines, instead of what was promised to it
+        before; what is recorded already counts by itself. Otherwise: why not, and it waits in its
+        turn, by `created_at` (RFC 3339). Asking and promising is one step.
+        """
+
+    def freed(self) -> Sequence[tuple[str, str]]:
+        """Namespace and name of the Workspaces whose turn may have come since the last call."""
+
+
+class NoBudget:
+    """A `MachineBudget` without limits."""
+
+    def reserve(self, owner: Owner, created_at: str, specs: Sequence[MachineSpec]) -> str:
+        return ""
+
+    def freed(self) -> Sequence[tuple[str, str]]:
+        return ()
 
 
 class MachineCloud(Protocol):

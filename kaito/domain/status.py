@@ -14,6 +14,8 @@ SUCCEEDED: Final = "WorkspaceSucceeded"
 READY: Final = "WorkspaceReady"  # mirrors WorkspaceSucceeded for clients of v0.3 and older
 DELETING: Final = "WorkspaceDeleting"
 
+OVER_BUDGET: Final = "MachineBudgetExceeded"  # a guard of the operator's
+
 # Reasons of WorkspaceSucceeded=False that wait for a human: the operator itself can do no more.
 BLOCKED_REASONS: Final = frozenset(
     {
@@ -24,6 +26,7 @@ BLOCKED_REASONS: Final = frozenset(
         "ConfigMapNotFound",
         "QuotaExceeded",
         "MachineLimitReached",
+        OVER_BUDGET,
         "MachineRejected",
         "WriteRejected",
         "WorkspaceTuningJobStatusFailed",

@@ -16,6 +16,7 @@ from kaito.domain.conditions import Condition, condition, cut_message, find
 from kaito.domain.decision import Refusal, Wanted
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import Machine
+from kaito.domain.machine_budget import without_new_machines
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
 from kaito.domain.plan import (
     AddFinalizer,
@@ -67,12 +68,13 @@ def plan_workspace(
     *,
     now_s: float,
     own: OwnNodes | None = None,
+    denied: str = "",
 ) -> WorkspacePlan:
     """Steps that move the cluster towards what the Workspace asks for.
 
     `live` compares the running workload with `wanted.workload`; None with a refusal. `own` are the
     Nodes that its user brings; then no machine is ordered, and there is nothing to release in the
-    end. None: machines are ordered.
+    end. None: machines are ordered. `denied` says why it may have no more machines now.
     """
     adopted = adopted_machines(view, cluster)
     cluster = replace(cluster, machines=(*cluster.machines, *adopted), adoptable=())
@@ -94,6 +96,8 @@ def plan_workspace(
     machine_steps, resources = _resources(view, cluster, wanted, count, own)
     if surge is not None and any(isinstance(step, CreateMachine) for step in machine_steps):
         machine_steps.insert(0, Note(type="Normal", reason="SurgeStarted", message=surge.message))
+    if denied:
+        machine_steps, resources = without_new_machines(machine_steps, resources, denied)
     if is_done(view, live):  # nothing is bought for a job that has succeeded
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]

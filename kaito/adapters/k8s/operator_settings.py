@@ -1,8 +1,9 @@
 """The operator's settings, read once from flags and environment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kaito.adapters.k8s.runner import DEFAULT_WORKERS
+from kaito.domain.machine_budget import MachineGuards
 from kaito.domain.provisioner import Provisioner
 
 
@@ -18,3 +19,4 @@ class OperatorSettings:
     lease_name: str = "kaito-operator"
     http_address: str = "127.0.0.1"
     http_port: int = 8080
+    guards: MachineGuards = field(default_factory=MachineGuards)

@@ -233,12 +233,18 @@ class KubeWorkspaceStore:
         delete_claim(self._api, claim_name, uid)
 
     def retry_machine(self, claim_name: str, uid: str, wish: str) -> None:
-        patch = {"metadata": {"uid": uid, "annotations": {labels.RETRY: wish or None}}}
-        with as_port_errors():
-            try:
-                self._api.patch(NODE_CLAIM, claim_name, None, patch)
-            except (ObjectNotFound, ObjectConflict):
-                return  # gone, or another one under its name
+        with as_port_errors(), suppress(ObjectNotFound):
+            found = self._api.get(NODE_CLAIM, claim_name)["metadata"]
+            if found["uid"] != uid:
+                return
+            annotations = {labels.RETRY: wish or None}
+            patch = {
+                "metadata": {
+                    "annotations": annotations,
+                    "resourceVersion": found["resourceVersion"],
+                }
+            }
+            self._api.patch(NODE_CLAIM, claim_name, None, patch)
 
     def note(self, view: WorkspaceView, note: Note) -> None:
         workspace = view.workspace
