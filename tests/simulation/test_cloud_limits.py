@@ -13,6 +13,7 @@ from sim.result import RunResult
 from sim.scenario import Apply, ChangeCloud, Patch, Scenario, Step, World
 from sim.scenario import World as WorldSettings
 from tests.simulation.checked_run import deletion, quickstart, run_checked, workspace_key
+from tests.simulation.test_crash_everywhere import Deaths
 
 A100 = "Standard_NC24ads_A100_v4"
 A10 = "Standard_NV36ads_A10_v5"
@@ -182,3 +183,26 @@ def test_a_rough_market(seed: int) -> None:
     assert is_ready(result)
     assert len(result.machines) >= 2
     assert len(world.running_machines()) == 1
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_dying_between_the_attempts(part: int) -> None:
+    """The operator dies at each of its writes in turn while zones and types are tried."""
+    played = scenario(
+        cloud={
+            "stock": [{"instance_type": A100, "machines": 0}],
+            "quota": {"spot": 0},
+        },
+        annotations={
+            labels.FALLBACK_INSTANCE_TYPES: A10,
+            labels.CAPACITY_CHOICE: "spot-then-on-demand",
+        },
+    )
+    usual = Deaths(at_write=0)
+    run_checked(played, seed=3, prepare=usual.install)
+    for at_write in range(1 + part, usual.writes + 1, 4):
+        deaths = Deaths(at_write)
+        result, world = run_checked(played, seed=3, prepare=deaths.install)
+        assert is_ready(result), f"write {at_write}"
+        assert types_of(result) == [A10], f"write {at_write}"
+        assert len(world.running_machines()) == 1, f"write {at_write}"
