@@ -125,6 +125,30 @@ def operator_run(
             envvar="KAITO_NAMESPACE", help="Look after this namespace only. Empty: after all."
         ),
     ] = "",
+    max_machines: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            envvar="KAITO_MAX_MACHINES",
+            help="Machines that the Workspaces of a namespace may have together. Without it: any.",
+        ),
+    ] = None,
+    max_cost_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            envvar="KAITO_MAX_COST_PER_HOUR",
+            help="US dollars per hour that the machines of a namespace may cost together.",
+        ),
+    ] = None,
+    region: Annotated[
+        str,
+        typer.Option(
+            envvar="KAITO_REGION",
+            help="Region whose prices count for --max-cost-per-hour, such as eastus. Empty: the "
+            "highest of all regions.",
+        ),
+    ] = "",
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
@@ -147,6 +171,7 @@ def operator_run(
     """
     from kaito.bootstrap.operator import OperatorSettings, run_operator
     from kaito.domain.errors import InvalidInput
+    from kaito.domain.machine_budget import MachineGuards
 
     configure_logging(log_format, verbose=verbose)
     settings = OperatorSettings(
@@ -157,6 +182,9 @@ def operator_run(
         http_address=http_address,
         http_port=http_port,
         models=models,
+        guards=MachineGuards(
+            max_machines=max_machines, max_usd_per_hour=max_cost_per_hour, region=region
+        ),
     )
     try:
         code = run_operator(settings, kubeconfig=kubeconfig)

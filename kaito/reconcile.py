@@ -6,7 +6,7 @@ latency, other actors, stale reads and crashes at each yield. It returns when to
 
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
@@ -21,6 +21,7 @@ from kaito.domain.machine_plan import (
     orphans,
     plan_machine,
 )
+from kaito.domain.machine_policy import bought_type
 from kaito.domain.own_nodes import OwnNodes, find_nodes
 from kaito.domain.pause import is_paused, paused_machine, touches_machines
 from kaito.domain.plan import (
@@ -37,16 +38,24 @@ from kaito.domain.plan import (
     MachineStep,
     Note,
     RemoveFinalizer,
+    RetryMachine,
     Terminate,
     WorkspacePlan,
     WorkspaceStep,
     WriteMachine,
     WriteStatus,
 )
-from kaito.domain.ports import Clock, MachineCloud, MachineStore, WorkspaceStore
+from kaito.domain.ports import (
+    Clock,
+    MachineBudget,
+    MachineCloud,
+    MachineStore,
+    NoBudget,
+    WorkspaceStore,
+)
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.workspace import Workspace
-from kaito.domain.workspace_plan import plan_workspace, write_rejected
+from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
 
 RESYNC_S: Final = 300.0  # a safety net: watches wake rounds long before
 DECISIONS_LIMIT: Final = 10_000
@@ -86,7 +95,11 @@ class Decisions:
         return find_nodes(workspace, cluster, self._catalogue)
 
     def of(
-        self, workspace: Workspace, config: ConfigView | None, own: OwnNodes | None = None
+        self,
+        workspace: Workspace,
+        config: ConfigView | None,
+        own: OwnNodes | None = None,
+        bought: str = "",
     ) -> Wanted | Refusal:
         """The same as `decision.decide`."""
         metadata = workspace.metadata
@@ -95,11 +108,12 @@ class Decisions:
             tuple(sorted(metadata.annotations.items())),
             _basis(config),
             own and (own.shape or own.missing),
+            bought,
         )
         known = self._known.get(workspace.uid)
         if known is not None and known[0] == basis:
             return known[1]
-        decided = decide(workspace, self._catalogue, config, own)
+        decided = decide(workspace, self._catalogue, config, own, bought)
         if len(self._known) >= DECISIONS_LIMIT:  # Workspaces that went without being seen to go
             del self._known[next(iter(self._known))]
         self._known[workspace.uid] = (basis, decided)
@@ -124,6 +138,7 @@ class Ports:
     clock: Clock
     limits: MachineLimits
     decisions: Decisions
+    budget: MachineBudget = field(default_factory=NoBudget)
 
     @property
     def provisioner(self) -> Provisioner:
@@ -235,13 +250,21 @@ def _observe_and_plan(
     if view.problems:
         wanted = Refusal(reason="InvalidSpec", problems=view.problems)
     else:
-        wanted = ports.decisions.of(view.workspace, cluster.config, own)
+        bought = bought_type(cluster.machines)
+        wanted = ports.decisions.of(view.workspace, cluster.config, own, bought)
     if view.workspace.is_deleting:
         ports.decisions.forget(view.workspace)
     elif isinstance(wanted, Wanted):
         live = ports.workspaces.compare(wanted.workload)
         yield
-    return plan_workspace(view, cluster, wanted, live, now_s=ports.clock.now_s(), own=own)
+    now_s = ports.clock.now_s()
+    plan = plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own)
+    created = [step.spec for step in plan.steps if isinstance(step, CreateMachine)]
+    created_at = view.workspace.metadata.creation_timestamp
+    denied = ports.budget.reserve(owner_of(view), created_at, created)
+    if denied:
+        return plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own, denied=denied)
+    return plan
 
 
 def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, MachineView]:
@@ -294,6 +317,8 @@ def _act_workspace_step(
             return store.write_status(view, status)
         case CreateMachine() | AdoptMachine() | DeleteMachine():
             _act_on_machine(store, step)
+        case RetryMachine(claim_name=claim_name, uid=uid, wish=wish):
+            store.retry_machine(claim_name, uid, wish)
         case ApplyWorkload(workload=workload, replace=replace):
             store.apply_workload(workload, replace=replace)
         case AdoptWorkload(workload=workload):

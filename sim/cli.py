@@ -87,7 +87,9 @@ def run(
     """Take manifests from `kubectl apply` to READY in a simulated cluster.
 
     Plain manifests run in a default world and are expected to become READY. Scenario files say what
-    happens when, and what is expected of it. Secrets that a plain manifest names are assumed.
+    happens when, and what is expected of it; `cloud` says how much the cloud sells (quota, stock,
+    failures, spot evictions, throttling), and `guards` what a namespace may have. Secrets that a
+    plain manifest names are assumed.
 
     \b
     Examples:

@@ -14,6 +14,7 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of, shown
 from sim import documents, manifests
+from sim.cloud_file import CloudPart, GuardsPart, cloud_problems
 from sim.documents import Document
 from sim.expectations import AnyExpect
 from sim.manifests import Key
@@ -22,6 +23,7 @@ from sim.scenario import (
     DEFAULT_REGION,
     DEFAULT_SEED,
     Apply,
+    ChangeCloud,
     Delete,
     Inject,
     Patch,
@@ -183,6 +185,9 @@ class _Loader:
         elif step.delete is not None:
             delete = Delete(at_s=step.at_s, key=_key(step.delete), source=source)
             self._placed.append(Placed(delete, document, f"{path}.delete"))
+        elif step.cloud is not None:
+            change = ChangeCloud(at_s=step.at_s, change=step.cloud, source=source)
+            self._placed.append(Placed(change, document, f"{path}.cloud"))
         else:
             assert step.fault is not None, "a step has exactly one verb"
             inject = Inject(at_s=step.at_s, fault=step.fault, source=source)
@@ -245,7 +250,14 @@ class _Loader:
         for _left, body, document, path in self._unreconciled:
             for problem in judge_inference_set(body, self._catalogue):
                 self.problems.append(document.locate(problem, within=path))
+        for one in self._placed:
+            if isinstance(one.step, ChangeCloud):
+                found = cloud_problems(one.step.change, self._catalogue)
+                self.problems += [one.document.locate(each, within=one.path) for each in found]
         self._check_expectations()
+        cloud, place = settings.values.get("cloud", (CloudPart(), ""))
+        for problem in cloud_problems(cloud, self._catalogue):
+            self.problems.append(replace(problem, field=f"{place}: cloud.{problem.field}"))
         self.problems += _region_problems(settings, self._catalogue.instance_types)
 
     def _check_expectations(self) -> None:
@@ -282,6 +294,8 @@ class _Loader:
                 region=settings.get("world.region", DEFAULT_REGION),
                 latency_scale=settings.get("world.latency_scale", 1.0),
                 latencies_s=latencies,
+                cloud=settings.get("cloud", CloudPart()),
+                guards=settings.get("guards", GuardsPart()),
             ),
             steps=steps,
             until_s=settings.get("until", None),
@@ -355,6 +369,8 @@ def _settings_of(content: ScenarioFile, document: Document) -> Settings:
     given = {
         "seed": content.seed,
         "until": content.until_s,
+        "cloud": content.cloud,
+        "guards": content.guards,
         "world.region": content.world.region,
         "world.latency_scale": content.world.latency_scale,
         **{f"{_LATENCY}{name}": value for name, value in content.world.latencies.items()},

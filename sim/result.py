@@ -74,6 +74,7 @@ class MachineResult:
     ready_at_s: float | None = None
     released_at_s: float | None = None
     cost_usd: float = 0.0
+    capacity_type: str = "on-demand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

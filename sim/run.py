@@ -28,7 +28,7 @@ from sim.result import (
     RunResult,
     WorkspaceResult,
 )
-from sim.scenario import Inject, Scenario, Step, Unreconciled
+from sim.scenario import ChangeCloud, Inject, Scenario, Step, Unreconciled
 from sim.scenario_file import StaleRead
 from sim.world import World
 
@@ -142,6 +142,11 @@ class _Run:
                 self._log.write(at_s, "FAULT", fault=step.fault.kind)
                 world.inject(step.fault)
                 return
+            if isinstance(step, ChangeCloud):
+                told = step.change.model_dump_json(by_alias=True, exclude_unset=True)
+                self._log.write(at_s, "CLOUD", change=told)
+                world.change_cloud(step.change)
+                return
             verb = type(step).__name__.upper()
             self._log.write(at_s, verb, object=str(step.key))
             try:
@@ -173,6 +178,8 @@ class _Run:
         """Every Workspace is READY, blocked for a named reason or gone; nothing is under way."""
         world = self._world
         if not world.operator.is_idle() or world.recorder.running_phases():
+            return False
+        if world.now_s() < world.unsettled_until_s:
             return False
         return all(_is_settled(workspace) for workspace in world.objects(WORKSPACE))
 
@@ -227,6 +234,7 @@ class _Run:
                 ready_at_s=_since_start(life.ready_at_s),
                 released_at_s=_since_start(life.released_at_s),
                 cost_usd=costs[life.order.name],
+                capacity_type=life.order.capacity_type.value,
             )
             for life in self._world.cloud.lives
         )

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from kaito.adapters.files import load_catalogue
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.provisioner import Provisioner
+from sim.cloud_file import CloudChange, CloudPart, GuardsPart
 from sim.expectations import AnyExpect
 from sim.manifests import Key
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
@@ -73,7 +74,16 @@ class Unreconciled:
         return f"{self.api_version} {self.key.kind} is not reconciled yet: nothing is made for it"
 
 
-Step: TypeAlias = Apply | Patch | Delete | Inject
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeCloud:
+    """The cloud has more or less to sell from now on."""
+
+    at_s: float
+    change: CloudChange
+    source: str
+
+
+Step: TypeAlias = Apply | Patch | Delete | Inject | ChangeCloud
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +94,8 @@ class World:
     region: str = DEFAULT_REGION
     latency_scale: float = 1.0
     latencies_s: Mapping[str, float] = field(default_factory=dict)
+    cloud: CloudPart = field(default_factory=CloudPart)
+    guards: GuardsPart = field(default_factory=GuardsPart)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from kaito.adapters.kube_api import KubeApiError
 from kaito.system_clock import running_clock
 from sim.actions import perform, prepare
 from sim.event_log import EventLog
-from sim.scenario import Inject, Scenario, Step
+from sim.scenario import ChangeCloud, Inject, Scenario, Step
 from sim.wall_clock import WallClockDriver
 from sim.world import World
 
@@ -145,6 +145,9 @@ def _performer(
     def do(_event: simpy.Event) -> None:
         if isinstance(step, Inject):
             world.inject(step.fault)
+            return
+        if isinstance(step, ChangeCloud):
+            world.change_cloud(step.change)
             return
         try:
             perform(world.store, step)

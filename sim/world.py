@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import simpy
 
 from kaito.adapters.fake import cloud, container_phases
-from kaito.adapters.fake.cloud import FakeGpuCloud, MachineLife
+from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
@@ -19,6 +19,7 @@ from kaito.adapters.fake.http.kinds import FOR_CLIENTS
 from kaito.adapters.fake.job import JobController
 from kaito.adapters.fake.kubelet import Kubelet
 from kaito.adapters.fake.latencies import Latencies, load_latencies
+from kaito.adapters.fake.machine_life import MACHINE_ORDER, MachineLife
 from kaito.adapters.fake.namespaces import NamespaceController
 from kaito.adapters.fake.node_heartbeat import LEASE_NAMESPACE, NodeHeartbeat
 from kaito.adapters.fake.pod_gc import PodGarbageCollector
@@ -53,10 +54,13 @@ from kaito.bootstrap import kubernetes_ports
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.decision import Wanted
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
+from kaito.domain.machine_plan import LONGEST_RETRY_S, RECHECK_S
 from kaito.domain.model import ModelProfile
 from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
+from sim.cloud_file import CloudChange
+from sim.cloud_world import change_cloud, guards_of, limits_of
 from sim.event_log import EventLog
 from sim.operator import Operator
 from sim.recorder import Recorder
@@ -85,7 +89,7 @@ _READS: Final = frozenset({"get", "list"})
 
 # Which latency a phase of the timeline is drawn from, on one GPU.
 _LATENCY_OF: Final = {
-    cloud.MACHINE_ORDER: "machine_launch",
+    MACHINE_ORDER: "machine_launch",
     cloud.NODE_PROVISION: "node_provision",
     cloud.GPU_DRIVER: "gpu_driver",
     cloud.MACHINE_RELEASE: "machine_release",
@@ -148,7 +152,9 @@ class World:
             now_s=self.clock.now_s,
             wake=cloud_slot.wake,
             recorder=self.recorder,
+            limits=limits_of(settings.cloud),
         )
+        self.unsettled_until_s = 0.0  # what was refused before may be tried again until then
         cloud_slot.attach(self.cloud.step)
         self._start_cluster(catalogue, latencies, streams)
         self.kube_fault: Callable[[Verb], Fault | None] = lambda _verb: None
@@ -175,6 +181,7 @@ class World:
             clock=self.clock,
             catalogue=catalogue,
             provisioner=settings.provisioner,
+            guards=guards_of(settings.guards, settings.region),
         )
         self.operator = Operator(
             self.env,
@@ -203,6 +210,11 @@ class World:
                 self.kube_fault = lambda verb: (
                     StaleBy(lag_s) if verb in _READS and self.clock.now_s() < until_s else None
                 )
+
+    def change_cloud(self, change: CloudChange) -> None:
+        """Let the cloud have more or less to sell, from now on."""
+        self.unsettled_until_s = self.now_s() + LONGEST_RETRY_S + RECHECK_S
+        change_cloud(self.cloud, change)
 
     def costs_usd(self) -> Mapping[str, float]:
         """What each machine has cost so far, by its name in the cloud."""
@@ -332,7 +344,13 @@ class World:
             lambda wake: StatefulSetController(self.store, wake),
             lambda wake: JobController(self.store, wake),
             lambda wake: Scheduler(self.store, wake),
-            lambda wake: Kubelet(self.store, wake, phases=phases, recorder=self.recorder),
+            lambda wake: Kubelet(
+                self.store,
+                wake,
+                phases=phases,
+                recorder=self.recorder,
+                serves=lambda node: not self.cloud.is_lost(name_of(node)),
+            ),
         ]
         for make in makers:
             slot = Slot(self.env)

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from kaito.adapters.k8s import crds
+from kaito.adapters.k8s.machine_ledger import MachineLedger
 from kaito.adapters.k8s.machine_store import KubeMachineStore
 from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
 from kaito.adapters.kube_api import KubeApi
 from kaito.domain.catalogue import Catalogue
+from kaito.domain.machine_budget import MachineGuards
 from kaito.domain.machine_plan import MachineLimits
-from kaito.domain.ports import Clock, MachineCloud
+from kaito.domain.ports import Clock, MachineBudget, MachineCloud, NoBudget
 from kaito.domain.provisioner import Provisioner
 from kaito.reconcile import Decisions, Ports
 
@@ -23,9 +25,15 @@ def kubernetes_ports(
     limits: MachineLimits | None = None,
     namespace: str = "",
     provisioner: Provisioner = Provisioner.KARPENTER,
+    guards: MachineGuards | None = None,
 ) -> Ports:
     """Ports over a Kubernetes API. Reads go to `api`, which may lag; `live` never does.
-    `namespace`: of machines, only those of its Workspaces are looked after."""
+    `namespace`: of machines, only those of its Workspaces are looked after. `guards`: what a
+    namespace may have; none where users bring Nodes."""
+    guarded = guards is not None and guards.limits_something
+    budget: MachineBudget = NoBudget()
+    if guards is not None and guarded and provisioner is Provisioner.KARPENTER:
+        budget = MachineLedger(api, catalogue, guards)
     return Ports(
         workspaces=KubeWorkspaceStore(api, clock, provisioner),
         machines=KubeMachineStore(api, clock, live=live, namespace=namespace),
@@ -33,6 +41,7 @@ def kubernetes_ports(
         clock=clock,
         limits=limits or MachineLimits(),
         decisions=Decisions(catalogue, provisioner),
+        budget=budget,
     )
 
 

@@ -47,6 +47,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         catalogue=load_catalogue(models=settings.models),
         namespace=settings.namespace,
         provisioner=settings.provisioner,
+        guards=settings.guards,
     )
     process = OperatorProcess(
         settings,

@@ -1,6 +1,7 @@
 """From a Workspace, and the Nodes that its user brings, to what is wanted: the fit and the
 workload, or why there is none."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kaito.domain.catalogue import Catalogue
@@ -8,6 +9,8 @@ from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import NoEngine
 from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit
+from kaito.domain.gpu import InstanceType
+from kaito.domain.machine_policy import MachinePolicy, fallback_problems, policy_of
 from kaito.domain.own_nodes import OwnNodes
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.template_sizing import AnySizing, size_workspace
@@ -19,10 +22,16 @@ from kaito.domain.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How the model fits, and the workload that follows from it."""
+    """How the model fits, and the workload that follows from it.
+
+    `policy` is what may be bought for it; None where users bring Nodes. `provisional`: which of
+    several instance types it will run on is not known yet, and it is sized for the first.
+    """
 
     sizing: AnySizing
     workload: Workload
+    policy: MachinePolicy | None = None
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +52,11 @@ def decide(
     catalogue: Catalogue,
     config: ConfigView | None,
     own: OwnNodes | None = None,
+    bought: str = "",
 ) -> Wanted | Refusal:
     """What the Workspace asks for. `config` is the ConfigMap it names, None if it names none;
-    `own` are the Nodes that it is sized for, None where machines are ordered."""
+    `own` are the Nodes that it is sized for, None where machines are ordered. `bought` is the
+    instance type of the machine that it has got, empty for none."""
     provisioner = Provisioner.KARPENTER if own is None else Provisioner.BYO
     problems = broken_rules(workspace, catalogue, provisioner)
     if problems:
@@ -60,13 +71,28 @@ def decide(
         problem = Problem(field=f"{mode}.config", message=config.problem, rule=rule)
         return Refusal(reason=reason, problems=(problem,))
     values = config.values if config else None
+    policy = policy_of(workspace, catalogue) if shape is None else None
     here = shape.instance_type if shape is not None else None
     try:
         sizing = size_workspace(workspace, catalogue, values, here)
     except (DoesNotFit, NoEngine, InvalidInput) as error:
         found = fit_problems(workspace, catalogue, values, error, here)
         return Refusal(reason=_reason(error), problems=found)
-    return Wanted(sizing=sizing, workload=workload_of(workspace, sizing, config, shape))
+    if policy is None or not policy.fallbacks:
+        workload = workload_of(workspace, sizing, config, shape)
+        return Wanted(sizing=sizing, workload=workload, policy=policy)
+    unfit = tuple(fallback_problems(workspace, catalogue, values, sizing))
+    if unfit:
+        return Refusal(reason="ModelDoesNotFit", problems=unfit)
+    other = _among(policy.fallbacks, bought)
+    if other is not None:
+        sizing = size_workspace(workspace, catalogue, values, other)
+    workload = workload_of(workspace, sizing, config)
+    return Wanted(sizing=sizing, workload=workload, policy=policy, provisional=not bought)
+
+
+def _among(fallbacks: Iterable[InstanceType], name: str) -> InstanceType | None:
+    return next((one for one in fallbacks if one.name.casefold() == name.casefold()), None)
 
 
 def name_taken(taken: str) -> Refusal:

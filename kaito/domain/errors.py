@@ -8,7 +8,8 @@ DomainError
     ├── NotFound           the object is gone: observe again
     ├── Unavailable        outcome unknown: repeat the same call
     ├── CapacityUnavailable  sold out: wait, or try another instance type or zone
-    ├── QuotaExceeded      a human must raise a limit
+    ├── QuotaExceeded      a human must raise a limit, or another instance type is tried
+    ├── MachineLimitReached  the cluster takes no more machines of any type: some must go first
     └── Rejected           the request itself is wrong: a human must act
 """
 
@@ -69,11 +70,25 @@ class Unavailable(PortError):
 
 
 class CapacityUnavailable(PortError):
-    """The cloud has none of this instance type left: wait, or try another type or zone."""
+    """The cloud has none of this instance type left: wait, or try another type or zone.
+
+    `zone` is where it has none, `other_zones` where it may have some; without them it has none
+    anywhere.
+    """
+
+    def __init__(self, message: str, *, zone: str = "", other_zones: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.zone = zone
+        self.other_zones = tuple(other_zones)
 
 
 class QuotaExceeded(PortError):
-    """A limit of the account is reached: a human must raise it."""
+    """A limit of the account for this kind of machine is reached: a human must raise it, or
+    another instance type must do."""
+
+
+class MachineLimitReached(PortError):
+    """The cluster takes no more machines, of whatever type: some must go first."""
 
 
 class Rejected(PortError):

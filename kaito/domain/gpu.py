@@ -81,6 +81,13 @@ class Price:
             if amount is not None and amount <= 0:
                 raise ValueError(f"a price must be above 0 USD per hour: {amount}")
 
+    def of(self, spot: bool) -> float:
+        """On demand, or as spot; a spot price that is unknown is taken for the other, which it is
+        never above."""
+        if spot and self.spot_usd_per_hour is not None:
+            return self.spot_usd_per_hour
+        return self.on_demand_usd_per_hour
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceType:

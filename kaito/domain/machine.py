@@ -23,6 +23,27 @@ INSTANCE_TERMINATING = "InstanceTerminating"
 NO_SLOT: Final = -1  # of a machine that KAITO v0.12 ordered and nobody has adopted yet
 
 
+class CapacityType(StrEnum):
+    """How a machine is bought, in Karpenter's words (karpenter.sh/capacity-type). A spot machine
+    costs less, and the cloud may take it away at any time."""
+
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One thing to ask the cloud for: a machine of this type, with so many GPUs, bought so."""
+
+    instance_type: str
+    gpus: int
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
+
+    def __str__(self) -> str:
+        spot = " (spot)" if self.capacity_type is CapacityType.SPOT else ""
+        return f"{self.instance_type}{spot}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """The Workspace that a machine belongs to; `uid` decides, the rest is for people."""
@@ -34,7 +55,9 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
-    """A machine to have: slot `slot` of `owner`. `disk_bytes` is the OS disk."""
+    """A machine to have: slot `slot` of `owner`. `disk_bytes` is the OS disk. `fallbacks` are other
+    instance types that do as well, each with its GPUs, and `capacity_types` the ways to buy, each
+    best first. `retry` is what the Workspace's annotation kaito.sh/retry says."""
 
     owner: Owner
     slot: int
@@ -43,6 +66,20 @@ class MachineSpec:
     disk_bytes: int
     labels: Mapping[str, str]
     image_family: str = ""
+    retry: str = ""
+    fallbacks: tuple[tuple[str, int], ...] = ()
+    capacity_types: tuple[CapacityType, ...] = (CapacityType.ON_DEMAND,)
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """What to ask the cloud for, best first: every instance type in one way to buy, then in the
+        next."""
+        types = ((self.instance_type, self.gpus), *self.fallbacks)
+        return tuple(
+            Offer(instance_type=name, gpus=gpus, capacity_type=capacity_type)
+            for capacity_type in self.capacity_types
+            for name, gpus in types
+        )
 
     @property
     def name(self) -> str:
@@ -55,7 +92,9 @@ class Attempt:
     """One order for the machine: written to the NodeClaim before the cloud is called.
 
     `started_at_s` is None until the order may have been sent; `not_before_s` delays it. `zone` is
-    where the cloud put the machine, empty until it says so.
+    where the cloud put the machine, empty until it says so; `asked_zone` where it is asked to,
+    empty where it may choose, and `refused_zones` had none. `hops` counts the attempts that do not
+    make the pause before the next one longer; `retry` is the wish to try at once that was granted.
     """
 
     number: int = 0
@@ -63,11 +102,17 @@ class Attempt:
     started_at_s: float | None = None
     not_before_s: float = 0.0
     zone: str = ""
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
+    asked_zone: str = ""
+    refused_zones: tuple[str, ...] = ()
+    hops: int = 0
+    retry: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A NodeClaim as read."""
+    """A NodeClaim as read. `bought_type` is the instance type that the cloud gave, empty until it
+    says so."""
 
     spec: MachineSpec
     claim_name: str
@@ -81,6 +126,18 @@ class Machine:
     conditions: tuple[Condition, ...] = ()
     provider_id: str = ""
     node_name: str = ""
+    bought_type: str = ""
+
+    @property
+    def offer(self) -> Offer:
+        """What the current attempt asks for, or asked for."""
+        chosen, capacity_type = self.attempt.instance_type, self.attempt.capacity_type
+        if not chosen:
+            return self.spec.offers[0]
+        for offer in self.spec.offers:
+            if (offer.instance_type, offer.capacity_type) == (chosen, capacity_type):
+                return offer
+        return Offer(instance_type=chosen, gpus=self.spec.gpus, capacity_type=capacity_type)
 
     @property
     def cloud_name(self) -> str:
@@ -141,7 +198,8 @@ class CloudState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineOrder:
-    """What the cloud is asked for. `name` is the key: ordering it again orders nothing."""
+    """What the cloud is asked for. `name` is the key: ordering it again orders nothing. Without a
+    `zone` the cloud chooses one."""
 
     name: str
     claim_name: str
@@ -150,11 +208,14 @@ class MachineOrder:
     disk_bytes: int
     labels: Mapping[str, str]
     image_family: str = ""
+    zone: str = ""
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudMachine:
-    """A machine as the cloud lists it. `error` says why it failed."""
+    """A machine as the cloud lists it. `error` says why it failed, or why the cloud takes it away;
+    `evicted`: a spot machine that somebody else pays more for."""
 
     name: str
     claim_name: str
@@ -165,3 +226,4 @@ class CloudMachine:
     provider_id: str
     created_at_s: float
     error: str = ""
+    evicted: bool = False

@@ -12,7 +12,14 @@ from typing import Final
 
 from kaito.domain import machine as states
 from kaito.domain.conditions import Condition, Truth, find, is_true, merge
-from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded, Rejected
+from kaito.domain.errors import (
+    CapacityUnavailable,
+    MachineLimitReached,
+    PortError,
+    QuotaExceeded,
+    Rejected,
+    Unavailable,
+)
 from kaito.domain.machine import (
     Attempt,
     CloudMachine,
@@ -20,6 +27,12 @@ from kaito.domain.machine import (
     Machine,
     MachineOrder,
     NodeView,
+)
+from kaito.domain.machine_policy import (
+    FIRST_RETRY_S,
+    LONGEST_RETRY_S,
+    next_attempt,
+    retry_pause_s,
 )
 from kaito.domain.plan import (
     DeleteMachine,
@@ -33,8 +46,16 @@ from kaito.domain.plan import (
     WriteMachine,
 )
 
-FIRST_RETRY_S: Final = 30.0
-LONGEST_RETRY_S: Final = 300.0
+__all__ = [
+    "LONGEST_RETRY_S",
+    "MachineLimits",
+    "MachineView",
+    "launch_failed",
+    "orphans",
+    "plan_machine",
+    "retry_pause_s",
+]
+
 RECHECK_S: Final = 15.0  # how often the cloud is asked while a machine starts or ends
 ORPHAN_GRACE_S: Final = 120.0  # a machine without a record this old was not just ordered
 
@@ -85,7 +106,11 @@ def plan_machine(view: MachineView, *, limits: MachineLimits, now_s: float) -> M
     if current is None:
         return _order(machine, now_s, limits)
     if current.state is CloudState.FAILED:
-        return _give_up(machine, "LaunchFailed", current.error or "the cloud gave no reason", now_s)
+        registered = is_true(machine.conditions, states.REGISTERED)
+        reason = "InstanceFailed" if registered else "LaunchFailed"
+        return _give_up(machine, reason, current.error or "the cloud gave no reason", now_s)
+    if current.evicted:
+        return _give_up(machine, "SpotEvicted", "the cloud takes its spot machine back", now_s)
     if current.state is CloudState.DELETING:
         return _give_up(machine, "InstanceTerminated", "the cloud is taking it away", now_s)
     return _follow(machine, current, view.node, limits, now_s)
@@ -97,11 +122,14 @@ def launch_failed(machine: Machine, error: PortError, *, now_s: float) -> Machin
         reason = "InsufficientCapacity"
     elif isinstance(error, QuotaExceeded):
         reason = "QuotaExceeded"
+    elif isinstance(error, MachineLimitReached):
+        reason = "MachineLimitReached"
     elif isinstance(error, Rejected):
         reason = "LaunchRejected"
     else:  # the outcome is unknown: the same order again, under the same name
-        return MachinePlan(requeue_after_s=FIRST_RETRY_S)
-    return _give_up(machine, reason, str(error), now_s, terminate=False)
+        asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
+        return MachinePlan(requeue_after_s=max(FIRST_RETRY_S, asked_s or 0.0))
+    return _give_up(machine, reason, str(error), now_s, refusal=error)
 
 
 def orphans(
@@ -118,12 +146,6 @@ def orphans(
         and seen.state is not CloudState.DELETING
         and now_s - seen.created_at_s > ORPHAN_GRACE_S
     )
-
-
-def retry_pause_s(attempt: int) -> float:
-    """Seconds to wait before attempt `attempt`: doubling from 30 s, at most 5 min."""
-    assert attempt >= 1, attempt
-    return min(FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10), LONGEST_RETRY_S)
 
 
 def _release(view: MachineView, now_s: float) -> MachinePlan:
@@ -168,26 +190,33 @@ def _fence(machine: Machine) -> WriteMachine:
 
 def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan:
     attempt = machine.attempt
-    if now_s < attempt.not_before_s:
+    if now_s < attempt.not_before_s and machine.spec.retry == attempt.retry:
         return MachinePlan(requeue_after_s=attempt.not_before_s - now_s)
     if machine.provider_id:
         return _give_up(machine, "InstanceGone", "the cloud no longer has the machine", now_s)
     if attempt.started_at_s is not None and now_s - attempt.started_at_s > limits.launch_s:
         text = f"the cloud did not show the order within {limits.launch_s:.0f} s"
         return _give_up(machine, "LaunchTimeout", text, now_s)
-    chosen = attempt.instance_type or machine.spec.instance_type
+    offer = machine.offer
     order = MachineOrder(
         name=machine.cloud_name,
         claim_name=machine.claim_name,
         owner=machine.spec.owner,
-        instance_type=chosen,
+        instance_type=offer.instance_type,
         disk_bytes=machine.spec.disk_bytes,
         labels=machine.spec.labels,
         image_family=machine.spec.image_family,
+        zone=attempt.asked_zone,
+        capacity_type=offer.capacity_type,
     )
-    started_at_s = now_s if attempt.started_at_s is None else attempt.started_at_s
-    written = replace(attempt, instance_type=chosen, started_at_s=started_at_s)
-    launching = _launching(machine, chosen)
+    written = replace(
+        attempt,
+        instance_type=offer.instance_type,
+        capacity_type=offer.capacity_type,
+        started_at_s=now_s if attempt.started_at_s is None else attempt.started_at_s,
+        retry=machine.spec.retry,
+    )
+    launching = _launching(machine, str(offer))
     reason = launching.reason if launching.status == "False" else ""
     conditions = [launching, *_not_yet(states.LAUNCHED, reason)]
     steps: list[MachineStep] = [_record(machine, conditions, now_s, attempt=written)]
@@ -269,24 +298,31 @@ def _follow(
 
 
 def _give_up(
-    machine: Machine, reason: str, message: str, now_s: float, *, terminate: bool = True
+    machine: Machine, reason: str, message: str, now_s: float, *, refusal: PortError | None = None
 ) -> MachinePlan:
-    """End the current attempt; the next is ordered once the cloud shows nothing of this one."""
-    number = machine.attempt.number + 1
-    pause_s = retry_pause_s(number)
-    text = f"{message}; attempt {number + 1} follows after {pause_s:.0f} s"
+    """End the current attempt; the next is ordered once the cloud shows nothing of this one. Of one
+    that was refused (`refusal`) it never will."""
+    following = next_attempt(machine, refusal, now_s=now_s)
+    attempt = replace(following.attempt, retry=machine.spec.retry)
+    how = (
+        f"asks for {following.hop}" if following.hop else f"follows after {following.pause_s:.0f} s"
+    )
+    text = f"{message}; attempt {attempt.number + 1} {how}"
     failed = _condition(states.LAUNCHED, "False", reason, text)
     record = _record(
         machine,
         [failed, *_not_yet(states.LAUNCHED, reason)],
         now_s,
-        attempt=Attempt(number=number, not_before_s=float(int(now_s + pause_s))),
+        attempt=attempt,
     )
     # The note has no attempt in it: refused again and again, it is one event that counts up.
-    steps: list[MachineStep] = [Note(type="Warning", reason=reason, message=message), record]
-    if terminate:
+    steps: list[MachineStep] = [Note(type="Warning", reason=reason, message=message)]
+    if following.hop:
+        steps.append(Note(type="Normal", reason="NextOffer", message=f"asking for {following.hop}"))
+    steps.append(record)
+    if refusal is None:
         steps.append(Terminate(cloud_name=machine.cloud_name, reason=reason))
-    return MachinePlan(steps=tuple(steps), requeue_after_s=min(pause_s, RECHECK_S))
+    return MachinePlan(steps=tuple(steps), requeue_after_s=min(following.pause_s, RECHECK_S))
 
 
 def _record(
@@ -358,9 +394,10 @@ def _missing_labels(machine: Machine, node: NodeView) -> tuple[tuple[str, str], 
 def _why_not_initialized(machine: Machine, node: NodeView) -> tuple[str, str] | None:
     if not node.ready:
         return "NodeNotReady", f"Node {node.name} is not ready"
-    if node.gpus < machine.spec.gpus:
+    gpus = machine.offer.gpus
+    if node.gpus < gpus:
         return (
             "ResourceNotRegistered",
-            f"Node {node.name} offers {node.gpus} of {machine.spec.gpus} GPUs",
+            f"Node {node.name} offers {node.gpus} of {gpus} GPUs",
         )
     return None

@@ -66,6 +66,16 @@ class DeleteMachine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryMachine:
+    """Let a machine that waits for its next attempt try at once: `wish` is what the Workspace's
+    annotation kaito.sh/retry says."""
+
+    claim_name: str
+    uid: str
+    wish: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyWorkload:
     """Make the workload's objects what they should be. `replace`: by deleting the old one first,
     because what differs cannot be changed in place."""
@@ -94,6 +104,7 @@ WorkspaceStep: TypeAlias = (
     | CreateMachine
     | AdoptMachine
     | DeleteMachine
+    | RetryMachine
     | ApplyWorkload
     | AdoptWorkload
     | DeleteWorkload

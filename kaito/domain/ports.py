@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from kaito.domain.cluster_view import ClusterView, WorkloadView, WorkspaceView
-from kaito.domain.machine import CloudMachine, Machine, MachineOrder, MachineSpec, NodeView
+from kaito.domain.machine import CloudMachine, Machine, MachineOrder, MachineSpec, NodeView, Owner
 from kaito.domain.plan import Note, WriteMachine
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
@@ -88,6 +88,13 @@ class WorkspaceStore(Protocol):
     def delete_machine(self, claim_name: str, uid: str) -> None:
         """Ask for the machine's release; gone, released or another `uid` is success."""
 
+    def retry_machine(self, claim_name: str, uid: str, wish: str) -> None:
+        """Hand the wish to try at once on to the machine's record; gone or another `uid` is
+        success.
+
+        Raises: Conflict (it changed since it was read).
+        """
+
     def note(self, view: WorkspaceView, note: Note) -> None:
         """Record an event on the Workspace; repeating one raises its count."""
 
@@ -130,13 +137,36 @@ class MachineStore(Protocol):
         """Record an event on the machine; repeating one raises its count."""
 
 
+class MachineBudget(Protocol):
+    """Keeps what the Workspaces of a namespace may have together."""
+
+    def reserve(self, owner: Owner, created_at: str, specs: Sequence[MachineSpec]) -> str:
+        """Promise the owner that it may record these machines, instead of what was promised to it
+        before; what is recorded already counts by itself. Otherwise: why not, and it waits in its
+        turn, by `created_at` (RFC 3339). Asking and promising is one step.
+        """
+
+    def freed(self) -> Sequence[tuple[str, str]]:
+        """Namespace and name of the Workspaces whose turn may have come since the last call."""
+
+
+class NoBudget:
+    """A `MachineBudget` without limits."""
+
+    def reserve(self, owner: Owner, created_at: str, specs: Sequence[MachineSpec]) -> str:
+        return ""
+
+    def freed(self) -> Sequence[tuple[str, str]]:
+        return ()
+
+
 class MachineCloud(Protocol):
     """Sells GPU machines."""
 
     def launch(self, order: MachineOrder) -> None:
         """Order one machine. While `order.name` is known to the cloud a repeat is a no-op.
 
-        Raises: CapacityUnavailable, QuotaExceeded, Rejected, Unavailable.
+        Raises: CapacityUnavailable, QuotaExceeded, MachineLimitReached, Rejected, Unavailable.
         """
 
     def terminate(self, cloud_name: str) -> None:

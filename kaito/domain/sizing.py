@@ -49,6 +49,11 @@ class Sizing:
         return max(self.model.disk_bytes, tuning.disk_bytes if tuning else 0)
 
     @property
+    def subject(self) -> str:
+        """What runs."""
+        return self.model.name
+
+    @property
     def summary(self) -> str:
         """The decision in one sentence."""
         fit = self.fit

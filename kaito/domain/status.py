@@ -16,6 +16,8 @@ DELETING: Final = "WorkspaceDeleting"
 SELECTOR_SHARED: Final = "SelectorShared"  # ours: only there once it has been true
 PAUSED: Final = "Paused"  # a condition, and the reason of what waits for its end
 
+OVER_BUDGET: Final = "MachineBudgetExceeded"  # a guard of the operator's
+
 # Reasons of WorkspaceSucceeded=False that wait for a human: the operator itself can do no more.
 BLOCKED_REASONS: Final = frozenset(
     {
@@ -25,6 +27,8 @@ BLOCKED_REASONS: Final = frozenset(
         "ConfigMapInvalid",
         "ConfigMapNotFound",
         "QuotaExceeded",
+        "MachineLimitReached",
+        OVER_BUDGET,
         "MachineRejected",
         "WriteRejected",
         "WorkspaceTuningJobStatusFailed",

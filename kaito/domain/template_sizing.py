@@ -37,9 +37,14 @@ class TemplateSizing:
         return TEMPLATE_DISK_BYTES
 
     @property
+    def subject(self) -> str:
+        """What runs."""
+        return "inference.template"
+
+    @property
     def summary(self) -> str:
         """The decision in one sentence."""
-        return f"inference.template runs on {self.nodes} x {self.instance_type.name}"
+        return f"{self.subject} runs on {self.nodes} x {self.instance_type.name}"
 
 
 AnySizing: TypeAlias = Sizing | TemplateSizing

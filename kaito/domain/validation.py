@@ -14,6 +14,7 @@ from kaito.domain.engine import EngineName, NoEngine
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit, what_would_fit
 from kaito.domain.gpu import InstanceType
+from kaito.domain.machine_policy import fallback_problems, policy_rules
 from kaito.domain.model_rules import preset_problems
 from kaito.domain.node_shape import OWN_CLOUD
 from kaito.domain.object_rules import object_name_problems
@@ -51,7 +52,9 @@ def validate(
     problems = broken_rules(workspace, catalogue, provisioner)
     if not problems and can_be_sized(workspace, catalogue):
         try:
-            size_workspace(workspace, catalogue, config)
+            sizing = size_workspace(workspace, catalogue, config)
+            if provisioner is Provisioner.KARPENTER:
+                problems += fallback_problems(workspace, catalogue, config, sizing)
         except (DoesNotFit, NoEngine, InvalidInput) as error:
             problems += fit_problems(workspace, catalogue, config, error)
     return problems
@@ -78,6 +81,7 @@ def broken_rules(
     problems = [
         *_metadata(workspace),
         *resource_problems(workspace, catalogue, provisioner),
+        *policy_rules(workspace, catalogue, provisioner),
         *placeholder_problems(workspace),
         *_mode(workspace),
     ]

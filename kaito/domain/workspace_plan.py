@@ -7,7 +7,6 @@ same plan, and a converged state gives the empty plan.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Final
 
 from kaito.domain import labels
@@ -16,7 +15,8 @@ from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, 
 from kaito.domain.conditions import Condition, condition, cut_message, find
 from kaito.domain.decision import Refusal, Wanted, name_taken
 from kaito.domain.errors import Problem, Rejected
-from kaito.domain.machine import Machine, MachineSpec, Owner
+from kaito.domain.machine import Machine
+from kaito.domain.machine_budget import without_new_machines
 from kaito.domain.own_nodes import NODE_REASONS, OwnNodes
 from kaito.domain.pause import hold, is_paused, pause_notes, resumed, wants_finalizer
 from kaito.domain.plan import (
@@ -25,7 +25,6 @@ from kaito.domain.plan import (
     AdoptWorkload,
     ApplyWorkload,
     CreateMachine,
-    DeleteMachine,
     DeleteWorkload,
     Note,
     RemoveFinalizer,
@@ -39,6 +38,15 @@ from kaito.domain.status import WorkspaceStatus
 from kaito.domain.template_sizing import AnySizing, is_one_machine_each
 from kaito.domain.update_notes import update_notes
 from kaito.domain.workload import WorkloadKind
+from kaito.domain.workspace_machines import (
+    adopted_machines,
+    delete_machine,
+    is_of_type,
+    machine_labels,
+    machine_specs,
+    owner_of,
+    steps_for_machines,
+)
 from kaito.domain.workspace_resources import Resources, machine_resources, own_resources
 from kaito.domain.workspace_status import (
     conditions_of,
@@ -48,6 +56,8 @@ from kaito.domain.workspace_status import (
     refused_status,
     status_of,
 )
+
+__all__ = ["machine_labels", "machine_specs", "owner_of", "plan_workspace", "write_rejected"]
 
 RECHECK_S: Final = 60.0  # a safety net: watches wake the plan long before
 DELETE_RECHECK_S: Final = 15.0
@@ -61,14 +71,15 @@ def plan_workspace(
     *,
     now_s: float,
     own: OwnNodes | None = None,
+    denied: str = "",
 ) -> WorkspacePlan:
     """Steps that move the cluster towards what the Workspace asks for.
 
     `live` compares the running workload with `wanted.workload`; None with a refusal. `own` are the
     Nodes that its user brings; then no machine is ordered, and there is nothing to release in the
-    end. None: machines are ordered.
+    end. None: machines are ordered. `denied` says why it may have no more machines now.
     """
-    adopted = _adopted_machines(view, cluster)
+    adopted = adopted_machines(view, cluster)
     cluster = replace(cluster, machines=(*cluster.machines, *adopted), adoptable=())
     if view.workspace.is_deleting:
         return _plan_delete(view, cluster, adopted, now_s)
@@ -88,6 +99,8 @@ def plan_workspace(
     machine_steps, resources = _resources(view, cluster, wanted, count, own)
     if surge is not None and any(isinstance(step, CreateMachine) for step in machine_steps):
         machine_steps.insert(0, Note(type="Normal", reason="SurgeStarted", message=surge.message))
+    if denied:
+        machine_steps, resources = without_new_machines(machine_steps, resources, denied)
     if is_done(view, live):  # nothing is bought for a job that has succeeded
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]
@@ -118,12 +131,6 @@ def _still_rejected(view: WorkspaceView, steps: Sequence[WorkspaceStep]) -> bool
     return bool(steps) and done is not None and done.reason == "WriteRejected"
 
 
-def owner_of(view: WorkspaceView) -> Owner:
-    """The Workspace as the owner of machines and workloads."""
-    workspace = view.workspace
-    return Owner(uid=workspace.uid, namespace=workspace.namespace, name=workspace.name)
-
-
 def _plan_delete(
     view: WorkspaceView, cluster: ClusterView, adopted: Sequence[Machine], now_s: float
 ) -> WorkspacePlan:
@@ -139,7 +146,7 @@ def _plan_delete(
         steps.append(DeleteWorkload())
     steps += [AdoptMachine(machine=machine) for machine in adopted]
     steps += [
-        _delete_machine(machine, "its Workspace is being deleted")
+        delete_machine(machine, "its Workspace is being deleted")
         for machine in cluster.machines
         if not machine.deleting
     ]
@@ -177,32 +184,6 @@ def _plan_refusal(
     return WorkspacePlan(steps=_with_status(view, status, steps, None), requeue_after_s=RECHECK_S)
 
 
-def _adopted_machines(view: WorkspaceView, cluster: ClusterView) -> list[Machine]:
-    """KAITO v0.12's machines as the Workspace's own.
-
-    All of them are adopted, so that none is forgotten: what is one too many, or of another
-    instance type, is then released like any other. The lowest free slots go to those that a pod
-    runs on, then to the ready ones, then to the oldest.
-    """
-    used = {machine.spec.slot for machine in cluster.machines}
-    free = (slot for slot in count() if slot not in used)
-    served = {pod.node_name for pod in cluster.pods if pod.node_name}
-    instance_type = view.workspace.resource.instance_type
-
-    def rank(machine: Machine) -> tuple[object, ...]:
-        return (
-            machine.deleting,
-            not _is_of_type(machine, instance_type),
-            machine.node_name not in served,
-            not machine.is_ready,
-            machine.created_at_s,
-            machine.claim_name,
-        )
-
-    ranked = sorted(cluster.adoptable, key=rank)
-    return [_adopted(view, machine, slot) for machine, slot in zip(ranked, free, strict=False)]
-
-
 def _adopt(adopted: Sequence[Machine]) -> list[WorkspaceStep]:
     steps: list[WorkspaceStep] = []
     for machine in adopted:
@@ -214,23 +195,14 @@ def _adopt(adopted: Sequence[Machine]) -> list[WorkspaceStep]:
     return steps
 
 
-def _adopted(view: WorkspaceView, machine: Machine, slot: int) -> Machine:
-    own = dict(machine.spec.labels) | machine_labels(view, slot)
-    return replace(machine, spec=replace(machine.spec, owner=owner_of(view), slot=slot, labels=own))
-
-
-def _is_of_type(machine: Machine, instance_type: str) -> bool:
-    """Clouds ignore the case of a type's name, and KAITO writes it as the user did."""
-    return machine.spec.instance_type.lower() == instance_type.lower()
-
-
 def _as_it_runs(wanted: Wanted, live: WorkloadView) -> Wanted:
     """What KAITO made may have more pods than kaito's own fit has; each keeps its machine. A model
     that KAITO spread over fewer machines than the fit does goes on with these."""
     least = 1 if wanted.workload.group is not None else wanted.workload.replicas
     if not live.inherited or live.replicas < least:
         return wanted
-    return Wanted(
+    return replace(
+        wanted,
         sizing=replace(wanted.sizing, nodes=live.replicas),
         workload=replace(wanted.workload, replicas=live.replicas),
     )
@@ -254,7 +226,7 @@ def _surge(
         ready = len(own.usable)
     else:
         staying = [machine for machine in cluster.machines if not machine.deleting]
-        if not all(_is_of_type(machine, sizing.instance_type.name) for machine in staying):
+        if not all(is_of_type(machine, sizing.instance_type.name) for machine in staying):
             return None
         ready = sum(machine.is_ready for machine in staying)
     return next_surge(live, workload.replicas, machines_ready=ready)
@@ -268,63 +240,11 @@ def _resources(
     needed = wanted.sizing.nodes
     if own is not None:
         return [], own_resources(own, cluster, needed)
-    steps, kept = _machine_steps(view, cluster, replace(wanted.sizing, nodes=count))
+    sizing = replace(wanted.sizing, nodes=count)
+    steps, kept = steps_for_machines(view, cluster, sizing, wanted.policy)
     resources = machine_resources(kept[:needed], cluster, needed)
     nodes = tuple(sorted(machine.node_name for machine in kept if machine.node_name))
     return steps, replace(resources, nodes=nodes)
-
-
-def _machine_steps(
-    view: WorkspaceView, cluster: ClusterView, sizing: AnySizing
-) -> tuple[list[WorkspaceStep], list[Machine]]:
-    """What to create and release, and the machines that stay, by slot."""
-    specs = {spec.slot: spec for spec in machine_specs(view, sizing)}
-    steps: list[WorkspaceStep] = []
-    kept: dict[int, Machine] = {}
-    for machine in cluster.machines:
-        slot = machine.spec.slot
-        if machine.deleting:
-            specs.pop(slot, None)  # made again under its name once it is gone
-        elif slot not in specs:
-            steps.append(_delete_machine(machine, "no longer needed"))
-        elif not _is_of_type(machine, specs[slot].instance_type):
-            steps.append(_delete_machine(machine, "another instance type is wanted"))
-            del specs[slot]
-        else:
-            kept[slot] = machine
-            del specs[slot]
-    steps += [CreateMachine(spec=specs[slot]) for slot in sorted(specs)]
-    return steps, [kept[slot] for slot in sorted(kept)]
-
-
-def machine_specs(view: WorkspaceView, sizing: AnySizing) -> tuple[MachineSpec, ...]:
-    """One machine for each node of the fit."""
-    workspace = view.workspace
-    return tuple(
-        MachineSpec(
-            owner=owner_of(view),
-            slot=slot,
-            instance_type=sizing.instance_type.name,
-            gpus=sizing.instance_type.gpu_count,
-            disk_bytes=sizing.disk_bytes,
-            labels=machine_labels(view, slot),
-            image_family=workspace.annotation(labels.NODE_IMAGE_FAMILY),
-        )
-        for slot in range(sizing.nodes)
-    )
-
-
-def machine_labels(view: WorkspaceView, slot: int) -> dict[str, str]:
-    """The labels of a machine and its Node: the user's, and whose it is."""
-    workspace = view.workspace
-    return workspace.node_labels | {
-        labels.WORKSPACE: workspace.name,
-        labels.WORKSPACE_NAMESPACE: workspace.namespace,
-        labels.WORKSPACE_UID: workspace.uid,
-        labels.SLOT: str(slot),
-        labels.NODE_POOL: labels.NODE_POOL_KAITO,
-        labels.ACCELERATOR: "nvidia",
-    }
 
 
 def _workload_steps(
@@ -349,7 +269,9 @@ def _workload_steps(
     if live.state is WorkloadState.MISSING:
         if not resources.complete or resources.leaving:
             return []
-        return [ApplyWorkload(workload=wanted.workload)]
+        return [*_fallback_note(wanted), ApplyWorkload(workload=wanted.workload)]
+    if wanted.provisional:
+        return []  # written once it is known for which machine
     if view.workspace.tuning is not None and live.must_replace and not live.outdated:
         return []  # it runs what was asked for; only kaito would write it otherwise now
     if live.restarts_group and not resources.complete:
@@ -366,6 +288,16 @@ def _surge_steps(surge: Surge, wanted: Wanted, live: WorkloadView) -> list[Works
     workload = replace(wanted.workload, replicas=surge.replicas, partition=surge.partition)
     note = Note(type="Normal", reason="WorkloadUpdated", message=surge.message)
     return [note, ApplyWorkload(workload=workload)]
+
+
+def _fallback_note(wanted: Wanted) -> list[WorkspaceStep]:
+    """The model is sized for another instance type than the one named first."""
+    bought = wanted.sizing.instance_type
+    if wanted.policy is None or bought is wanted.policy.instance_type:
+        return []
+    first = wanted.policy.instance_type.name
+    text = cut_message(f"{first} was not to be had: {wanted.sizing.summary}")
+    return [Note(type="Normal", reason="FallbackUsed", message=text)]
 
 
 def _with_status(
@@ -427,7 +359,3 @@ def _notes_of_nodes(view: WorkspaceView, after: WorkspaceStatus) -> list[Workspa
     if old is None or (not old.is_true and old.reason != new.reason):  # a loss is told as such
         notes.append(Note(type="Warning", reason=new.reason, message=new.message))
     return notes
-
-
-def _delete_machine(machine: Machine, reason: str) -> DeleteMachine:
-    return DeleteMachine(claim_name=machine.claim_name, uid=machine.uid, reason=reason)

@@ -13,7 +13,11 @@ from kaito.domain.machine import READY as MACHINE_READY
 from kaito.domain.own_nodes import OwnNodes
 
 # Machine reasons that no retry of ours can cure.
-_MACHINE_BLOCKS: Final = {"QuotaExceeded": "QuotaExceeded", "LaunchRejected": "MachineRejected"}
+_MACHINE_BLOCKS: Final = {
+    "QuotaExceeded": "QuotaExceeded",
+    "MachineLimitReached": "MachineLimitReached",
+    "LaunchRejected": "MachineRejected",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -552,6 +552,25 @@ class MachineRecordContract:
         spec = world.spec(world.workspace())
         world.workspaces.delete_machine(spec.name, "00000000-0000-0000-0000-000000000000")
 
+    def test_a_wish_to_retry(self, world: StoreWorld) -> None:
+        machine = world.machine(world.workspace())
+        for wish in ("1", "1", "2"):
+            world.workspaces.retry_machine(machine.claim_name, machine.uid, wish)
+            found = world.machines.read_machine(machine.claim_name)
+            assert found is not None
+            assert found.spec.retry == wish
+        world.workspaces.retry_machine(machine.claim_name, machine.uid, "")
+        found = world.machines.read_machine(machine.claim_name)
+        assert found is not None
+        assert found.spec.retry == ""
+
+    def test_a_wish_to_retry_another_of_the_same_name(self, world: StoreWorld) -> None:
+        machine = world.machine(world.workspace())
+        other = "00000000-0000-0000-0000-000000000000"
+        world.workspaces.retry_machine(machine.claim_name, other, "1")
+        world.workspaces.retry_machine("ws000000000", other, "1")
+        assert world.machines.read_machine(machine.claim_name) == machine
+
 
 class NoteContract:
     def test_an_event_is_counted(self, world: StoreWorld) -> None:

@@ -74,8 +74,11 @@ def run_checked(
     return result, world
 
 
-def price_usd_per_hour(instance_type: InstanceType) -> float:
-    """What the machine costs on demand in the default region."""
+def price_usd_per_hour(instance_type: InstanceType, capacity_type: str = "on-demand") -> float:
+    """What the machine costs in the default region."""
     price = instance_type.price(DEFAULT_REGION)
     assert price is not None
+    if capacity_type == "spot":
+        assert price.spot_usd_per_hour is not None
+        return price.spot_usd_per_hour
     return price.on_demand_usd_per_hour

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from kaito.adapters.fake.cloud import MachineLife
 from kaito.adapters.fake.cloud_faults import CloudVerb
 from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, StaleBy, Verb
+from kaito.adapters.fake.machine_life import MachineLife
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.k8s.controller import ORPHANS_EVERY_S
 from kaito.adapters.kube_api import (

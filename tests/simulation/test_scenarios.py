@@ -55,7 +55,8 @@ def assert_adds_up(result: RunResult) -> None:
     total_usd = 0.0
     for machine in result.machines:
         end_s = result.simulated_s if machine.released_at_s is None else machine.released_at_s
-        price = price_usd_per_hour(CATALOGUE.instance_type(machine.instance_type))
+        instance_type = CATALOGUE.instance_type(machine.instance_type)
+        price = price_usd_per_hour(instance_type, machine.capacity_type)
         hours = (end_s - machine.ordered_at_s) / 3600.0
         assert machine.cost_usd == pytest.approx(price * hours)
         total_usd += machine.cost_usd

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kaito.adapters.fake.kubernetes_version import VERSION
-from kaito.adapters.kube_api import NODE, KubeObject
+from kaito.adapters.fake.pods import with_condition
+from kaito.adapters.kube_api import NODE, KubeObject, labels_of
 from kaito.domain import labels
 from kaito.domain.gpu import InstanceType
 from kaito.domain.timestamps import to_rfc3339
@@ -62,9 +63,14 @@ def aks_node(
     provider_id: str,
     address: str,
     now_s: float,
+    spot: bool = False,
 ) -> dict[str, Any]:
     """A Node that is ready but for its GPUs: the driver makes them known later."""
     own = _labels(name, pool, instance_type.name, zone, region)
+    taints = [(labels.GPU_TAINT_KEY, labels.GPU_TAINT_VALUE)]
+    if spot:
+        own[labels.AZURE_SPOT] = labels.AZURE_SPOT_VALUE
+        taints.append((labels.AZURE_SPOT, labels.AZURE_SPOT_VALUE))
     return {
         "apiVersion": NODE.api_version,
         "kind": NODE.kind,
@@ -79,11 +85,7 @@ def aks_node(
         "spec": {
             "providerID": provider_id,
             "taints": [
-                {
-                    "key": labels.GPU_TAINT_KEY,
-                    "value": labels.GPU_TAINT_VALUE,
-                    "effect": "NoSchedule",
-                }
+                {"key": key, "value": value, "effect": "NoSchedule"} for key, value in taints
             ],
         },
         "status": {
@@ -97,6 +99,38 @@ def aks_node(
             **_resources(instance_type, disk_bytes),
         },
     }
+
+
+def is_spot(node: KubeObject) -> bool:
+    """Whether the Node's machine is a spot machine."""
+    return labels_of(node).get(labels.AZURE_SPOT) == labels.AZURE_SPOT_VALUE
+
+
+def unreachable(node: KubeObject, now_s: float) -> list[dict[str, Any]]:
+    """The conditions of a Node whose kubelet is heard of no more, as the control plane's
+    node-lifecycle controller writes them."""
+    return _with_condition(
+        node,
+        "Ready",
+        "Unknown",
+        "NodeStatusUnknown",
+        "Kubelet stopped posting node status.",
+        now_s,
+    )
+
+
+def preempted(node: KubeObject, now_s: float) -> list[dict[str, Any]]:
+    """The conditions of a Node whose spot machine is wanted back, as AKS's node problem detector
+    writes them (https://learn.microsoft.com/azure/aks/node-problem-detector)."""
+    text = "Spot VM is being preempted"
+    return _with_condition(node, "VMEventScheduled", "True", "PreemptScheduled", text, now_s)
+
+
+def _with_condition(
+    node: KubeObject, kind: str, status: str, reason: str, message: str, now_s: float
+) -> list[dict[str, Any]]:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return with_condition(conditions, kind, status, now_s, reason=reason, message=message)
 
 
 def _labels(name: str, pool: str, instance: str, zone: str, region: str) -> dict[str, str]:

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
-from kaito.adapters.fake.aks_node import address_of, aks_node, internal_address
+from kaito.adapters.fake.aks_node import aks_node, internal_address, preempted, unreachable
+from kaito.adapters.fake.cloud_limits import CloudLimits, with_changes
+from kaito.adapters.fake.cloud_supply import CloudSupply
 from kaito.adapters.fake.container_phases import Recorder
 from kaito.adapters.fake.latencies import Latencies
+from kaito.adapters.fake.machine_life import (
+    MACHINE_ORDER,
+    MachineLife,
+    annotations_for,
+    life_of,
+    pool_of,
+)
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.fake.timers import Timers
 from kaito.adapters.kube_api import (
@@ -18,73 +27,25 @@ from kaito.adapters.kube_api import (
     ObjectConflict,
     ObjectNotFound,
     ServerUnavailable,
-    annotations_of,
-    labels_of,
-    name_of,
 )
 from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.errors import PortError, Rejected
-from kaito.domain.gpu import InstanceType
-from kaito.domain.machine import CloudMachine, CloudState, MachineOrder, Owner
-from kaito.domain.timestamps import from_rfc3339, to_rfc3339
+from kaito.domain.machine import CapacityType, CloudMachine, CloudState, MachineOrder
 
-MACHINE_ORDER: Final = "machine order"
 NODE_PROVISION: Final = "node provision"
 GPU_DRIVER: Final = "GPU driver"
 MACHINE_RELEASE: Final = "machine release"
 
-ZONES: Final = 3  # as Azure's larger regions have
 _RETRY_S: Final = 1.0
-_NODE_PREFIX, _NODE_SUFFIX = "aks-", "-vmss000000"  # of the first VM of an AKS agent pool
-# A Node says which machine it is, for a cloud that was restarted and remembers nothing.
-_CLAIM: Final = "twin.kaito.sh/nodeclaim"
-_ORDERED_AT: Final = "twin.kaito.sh/ordered-at"
-
-
-@dataclass(slots=True, kw_only=True)
-class MachineLife:
-    """What became of one order. Times are epoch seconds; `ready_at_s` is when its GPUs came."""
-
-    order: MachineOrder
-    instance_type: InstanceType
-    zone: str
-    ordered_at_s: float
-    address: str = ""  # the internal one of its Node
-    state: CloudState = CloudState.CREATING
-    visible: bool = False
-    node_at_s: float | None = None
-    ready_at_s: float | None = None
-    registered: bool = False  # its Node was written
-    released_at_s: float | None = None
-    phase: str = MACHINE_ORDER
-    phase_since_s: float = 0.0
-
-    @property
-    def node_name(self) -> str:
-        return f"{_NODE_PREFIX}{self.order.name}{_NODE_SUFFIX}"
-
-    @property
-    def provider_id(self) -> str:
-        return (
-            "azure:///subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/twin"
-            "/providers/Microsoft.Compute/virtualMachineScaleSets"
-            f"/aks-{self.order.name}-vmss/virtualMachines/0"
-        )
-
-    def cost_usd(self, region: str, now_s: float) -> float:
-        """On-demand price from the order to the release; 0 where the price is unknown."""
-        price = self.instance_type.price(region)
-        end_s = self.released_at_s if self.released_at_s is not None else now_s
-        hours = (end_s - self.ordered_at_s) / 3600.0
-        return price.on_demand_usd_per_hour * hours if price else 0.0
 
 
 class FakeGpuCloud:
     """The domain's `MachineCloud`, and the state machine behind it.
 
-    Unlimited stock; refusals are injected with `refuse`. Every duration comes from the machine's
-    own stream, so that one machine's draws do not shift another's.
+    It sells within `limits`, without which there are none; refusals are injected with `refuse`.
+    Every duration comes from the machine's own stream, so that one machine's draws do not shift
+    another's.
     """
 
     def __init__(
@@ -98,6 +59,7 @@ class FakeGpuCloud:
         now_s: Callable[[], float],
         wake: Callable[[], None],
         recorder: Recorder,
+        limits: CloudLimits | None = None,
     ) -> None:
         self._api = api
         self._catalogue = catalogue
@@ -112,6 +74,7 @@ class FakeGpuCloud:
         self._timers: Timers[str] = Timers()
         self._stale_nodes: dict[str, MachineLife] = {}  # Nodes that are to be written, by name
         self._refusals: list[PortError] = []
+        self._supply = CloudSupply(region, limits or CloudLimits(), streams, now_s)
 
     @property
     def lives(self) -> Sequence[MachineLife]:
@@ -122,7 +85,38 @@ class FakeGpuCloud:
         """Answer the next orders for new machines with these errors, one each."""
         self._refusals.extend(errors)
 
+    def change_limits(self, changes: CloudLimits, changed: set[str]) -> None:
+        """Set the limits that `changed` names, from now on; see `with_changes`."""
+        limits = with_changes(self._supply.limits, changes, changed)
+        self._supply.change(limits, changes.stock if "stock" in changed else {})
+        if "evictions_per_hour" in changed:
+            for life in self._live.values():
+                if life.state is CloudState.RUNNING:
+                    self._supply.starts(life.order.name, life.order.capacity_type, self._now_s())
+        self._wake()
+
+    def lose_zone(self, zone: int, for_s: float) -> None:
+        """Every machine of the zone is lost for good; it sells none for so long."""
+        name = self._supply.stock.name_of(zone)
+        self._supply.stock.lose_zone(zone, self._now_s() + for_s)
+        for life in self._live.values():
+            if life.zone == name and life.state is not CloudState.DELETING:
+                self._fail(life, f"zone {name} is down")
+        self._wake()
+
+    def evict_spot(self, share: float) -> None:
+        """Want back this share of the spot machines, from 0 to 1, rounded up: the oldest first."""
+        running = [
+            life
+            for life in self._live.values()
+            if life.order.capacity_type is CapacityType.SPOT and life.state is CloudState.RUNNING
+        ]
+        for life in running[: ceil(len(running) * share)]:
+            self._supply.market.evict(life.order.name, self._now_s())
+        self._wake()
+
     def launch(self, order: MachineOrder) -> None:
+        self._supply.write(order.name)
         if order.name in self._live:
             return
         if self._refusals:
@@ -132,11 +126,13 @@ class FakeGpuCloud:
         except UnknownInstanceType as error:
             raise Rejected(f"VM size {order.instance_type} is not offered") from error
         now_s = self._now_s()
-        zone = self._streams.get(f"cloud/{order.name}").randint(1, ZONES)
+        zone = self._supply.zone_for(order)
+        self._supply.sell(instance_type, order.capacity_type, zone)
         life = MachineLife(
             order=order,
             instance_type=instance_type,
-            zone=f"{self._region}-{zone}",
+            zone=self._supply.stock.name_of(zone),
+            sold_in=zone,
             address=self._free_address(),
             ordered_at_s=now_s,
         )
@@ -146,16 +142,20 @@ class FakeGpuCloud:
         self._wake()
 
     def terminate(self, cloud_name: str) -> None:
+        self._supply.read()
         life = self._live.get(cloud_name)
         if life is None or life.state is CloudState.DELETING:
             return
         now_s = self._now_s()
+        if not life.evicted:  # that goes on
+            self._supply.market.leave(cloud_name)
         self._leave(life, now_s, "given back")
         life.state = CloudState.DELETING
         self._enter(life, MACHINE_RELEASE, "machine_release", now_s)
         self._wake()
 
     def list_machines(self) -> Sequence[CloudMachine]:
+        self._supply.read()
         return [
             CloudMachine(
                 name=name,
@@ -166,6 +166,8 @@ class FakeGpuCloud:
                 state=life.state,
                 provider_id=life.provider_id,
                 created_at_s=life.ordered_at_s,
+                error=life.error,
+                evicted=life.evicted,
             )
             for name, life in sorted(self._live.items())
             if life.visible
@@ -178,12 +180,14 @@ class FakeGpuCloud:
         """
         adopted = []
         for node in nodes:
-            life = _life_of(node, self._catalogue)
+            life = life_of(node, self._catalogue)
             if life is None or life.order.name in self._live:
                 continue
             life.visible, life.registered, life.state = True, True, CloudState.RUNNING
             self._live[life.order.name] = life
             self._lives.append(life)
+            self._supply.count(life.instance_type, life.order.capacity_type)
+            self._supply.starts(life.order.name, life.order.capacity_type, self._now_s())
             if life.ready_at_s is None:
                 self._enter(life, GPU_DRIVER, "gpu_driver", self._now_s())
             adopted.append(life.node_name)
@@ -191,11 +195,20 @@ class FakeGpuCloud:
         return adopted
 
     def has_node(self, node_name: str) -> bool:
-        """Whether a machine of this cloud stands behind the Node."""
-        return node_name.removeprefix(_NODE_PREFIX).removesuffix(_NODE_SUFFIX) in self._live
+        """Whether a machine of this cloud that works stands behind the Node."""
+        return self._behind(node_name) is not None and not self.is_lost(node_name)
+
+    def is_lost(self, node_name: str) -> bool:
+        """Whether the Node's machine has failed."""
+        life = self._behind(node_name)
+        return life is not None and bool(life.error)
+
+    def _behind(self, node_name: str) -> MachineLife | None:
+        return self._live.get(pool_of(node_name))
 
     def step(self, now_s: float) -> float | None:
         """Do what is due; the next time something will be."""
+        self._step_market(now_s)
         for name in self._timers.pop_due(now_s):
             life = self._live.get(name)
             if life is not None:
@@ -204,26 +217,64 @@ class FakeGpuCloud:
             try:
                 self._write_node(life, now_s)
             except (ServerUnavailable, ObjectConflict):
-                due_s = self._timers.next_s()
-                return now_s + _RETRY_S if due_s is None else min(due_s, now_s + _RETRY_S)
+                return self._next_s(now_s + _RETRY_S)
             del self._stale_nodes[life.node_name]
-        return self._timers.next_s()
+        return self._next_s()
+
+    def _next_s(self, *more: float) -> float | None:
+        dues = (self._timers.next_s(), self._supply.market.next_s(), *more)
+        return min((due_s for due_s in dues if due_s is not None), default=None)
+
+    def _step_market(self, now_s: float) -> None:
+        """Tell spot machines that they are wanted back, and take those whose time is over."""
+        notices, over = self._supply.market.pop_due(now_s)
+        for name in notices:
+            life = self._live[name]
+            life.evicted = True
+            self._stale_nodes[life.node_name] = life
+        for name in over:
+            life = self._live[name]
+            self._leave(life, now_s, "evicted")
+            self._timers.set(name, None)
+            self._release(life, now_s)
+
+    def _release(self, life: MachineLife, now_s: float) -> None:
+        """The machine is gone; what it took is free again."""
+        name, capacity_type = life.order.name, life.order.capacity_type
+        life.released_at_s = now_s
+        del self._live[name]
+        self._supply.market.leave(name)
+        self._supply.take_back(life.instance_type, capacity_type, life.sold_in)
+        if life.node_at_s is not None:
+            self._stale_nodes[life.node_name] = life
+
+    def _fail(self, life: MachineLife, error: str) -> None:
+        """It does nothing any more, until it is given back."""
+        self._leave(life, self._now_s(), error)
+        self._timers.set(life.order.name, None)
+        self._supply.market.leave(life.order.name)
+        life.state, life.error, life.visible = CloudState.FAILED, error, True
+        if life.node_at_s is not None:
+            self._stale_nodes[life.node_name] = life
 
     def _advance(self, life: MachineLife, now_s: float) -> None:
         ended = life.phase
         self._leave(life, now_s, life.instance_type.name)
         if ended == MACHINE_ORDER:
             life.visible = True
+            life.fails_with = self._supply.why_it_fails(life.order.name)
             self._enter(life, NODE_PROVISION, "node_provision", now_s)
+        elif ended == NODE_PROVISION and life.fails_with:
+            self._fail(life, life.fails_with)
         elif ended == NODE_PROVISION:
+            self._supply.starts(life.order.name, life.order.capacity_type, now_s)
             life.state = CloudState.RUNNING
             life.node_at_s = now_s
             self._enter(life, GPU_DRIVER, "gpu_driver", now_s)
         elif ended == GPU_DRIVER:
             life.ready_at_s = now_s
         else:
-            life.released_at_s = now_s
-            del self._live[life.order.name]
+            self._release(life, now_s)
         if life.node_at_s is not None:
             self._stale_nodes[life.node_name] = life
 
@@ -250,7 +301,9 @@ class FakeGpuCloud:
             with suppress(AlreadyExists):
                 self._api.create(NODE, self._node(life, now_s))
             life.registered = True
-        if life.ready_at_s is not None:
+        with suppress(ObjectNotFound):
+            self._tell_trouble(life, now_s)
+        if life.ready_at_s is not None and not life.error:
             # Somebody may have deleted the Node object; the machine itself goes on.
             with suppress(ObjectNotFound):
                 self._offer_gpus(life)
@@ -260,10 +313,7 @@ class FakeGpuCloud:
             name=life.node_name,
             pool=life.order.name,
             given_labels=life.order.labels,
-            annotations={
-                _CLAIM: life.order.claim_name,
-                _ORDERED_AT: to_rfc3339(life.ordered_at_s),
-            },
+            annotations=annotations_for(life),
             instance_type=life.instance_type,
             disk_bytes=life.order.disk_bytes,
             zone=life.zone,
@@ -271,7 +321,20 @@ class FakeGpuCloud:
             provider_id=life.provider_id,
             address=life.address,
             now_s=now_s,
+            spot=life.order.capacity_type is CapacityType.SPOT,
         )
+
+    def _tell_trouble(self, life: MachineLife, now_s: float) -> None:
+        """Say on the Node that its machine has failed, or is about to be evicted."""
+        if not life.error and not life.evicted:
+            return
+        node = self._api.get(NODE, life.node_name)
+        say = unreachable if life.error else preempted
+        patch = {
+            "metadata": {"resourceVersion": node["metadata"]["resourceVersion"]},
+            "status": {"conditions": say(node, now_s)},
+        }
+        self._api.patch(NODE, life.node_name, None, patch, subresource="status")
 
     def _free_address(self) -> str:
         """Each machine's own, one after the other, as long as the subnet has any left."""
@@ -285,41 +348,3 @@ class FakeGpuCloud:
         gpus = {labels.GPU_RESOURCE: str(life.instance_type.gpu_count)}
         patch = {"status": {"capacity": gpus, "allocatable": gpus}}
         self._api.patch(NODE, life.node_name, None, patch, subresource="status")
-
-
-def _life_of(node: KubeObject, catalogue: Catalogue) -> MachineLife | None:
-    """The machine behind a Node that `_node` made; None for any other Node."""
-    found, noted = labels_of(node), annotations_of(node)
-    name, owner_uid = found.get(labels.AZURE_AGENT_POOL), found.get(labels.WORKSPACE_UID)
-    if not name or not owner_uid or _CLAIM not in noted or _ORDERED_AT not in noted:
-        return None
-    try:
-        instance_type = catalogue.instance_type(found.get(labels.INSTANCE_TYPE, ""))
-        ordered_at_s = from_rfc3339(noted[_ORDERED_AT])
-    except (UnknownInstanceType, ValueError):
-        return None
-    owner = Owner(
-        uid=owner_uid,
-        namespace=found.get(labels.WORKSPACE_NAMESPACE, ""),
-        name=found.get(labels.WORKSPACE, ""),
-    )
-    order = MachineOrder(
-        name=name,
-        claim_name=noted[_CLAIM],
-        owner=owner,
-        instance_type=instance_type.name,
-        disk_bytes=0,  # no Node says it, and nothing asks a running machine
-        labels=found,
-    )
-    life = MachineLife(
-        order=order,
-        instance_type=instance_type,
-        zone=found.get(labels.ZONE, ""),
-        address=address_of(node),
-        ordered_at_s=ordered_at_s,
-        node_at_s=from_rfc3339(node["metadata"]["creationTimestamp"]),
-    )
-    allocatable = (node.get("status") or {}).get("allocatable") or {}
-    if labels.GPU_RESOURCE in allocatable:
-        life.ready_at_s = life.node_at_s
-    return life if life.node_name == name_of(node) else None

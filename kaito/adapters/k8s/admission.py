@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from kaito.adapters.kube_api import WORKSPACE, InvalidObject, KubeObject, Resource
+from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.change_rules import change_problems
 from kaito.domain.errors import InvalidInput, Problem
@@ -16,6 +17,7 @@ from kaito.domain.workspace import Workspace, parse_workspace
 Operation: TypeAlias = Literal["CREATE", "UPDATE", "DELETE"]
 
 _SPEC_KEYS: Final = ("resource", "inference", "tuning")
+_JUDGED: Final = (labels.FALLBACK_INSTANCE_TYPES, labels.CAPACITY_CHOICE)  # annotations, as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,9 @@ class Verdict:
 class WorkspaceAdmission:
     """A validating plug-in. It refuses what could never be planned, with every problem named.
 
-    An update that leaves resource, inference and tuning as they were always passes, and so does
-    one of an object that is being deleted: finalizers must come off whatever the rules say now.
+    An update that leaves resource, inference, tuning and the annotations that say what may be
+    bought as they were always passes, and so does one of an object that is being deleted:
+    finalizers must come off whatever the rules say now.
     """
 
     def __init__(
@@ -90,7 +93,12 @@ def _changes(old: KubeObject | None, new: Workspace) -> list[Problem]:
 def _may_pass(new: KubeObject, old: KubeObject) -> bool:
     if _metadata(old).get("deletionTimestamp"):
         return True
-    return all(new.get(key) == old.get(key) for key in _SPEC_KEYS)
+    same = all(new.get(key) == old.get(key) for key in _SPEC_KEYS)
+    return same and all(_annotation(new, key) == _annotation(old, key) for key in _JUDGED)
+
+
+def _annotation(obj: KubeObject, key: str) -> object:
+    return (_metadata(obj).get("annotations") or {}).get(key)
 
 
 def _metadata(obj: KubeObject) -> Mapping[str, Any]:

@@ -135,6 +135,13 @@ class Controller:
                         for key in self._keys(resource, obj, gone=False):
                             self._queue.add(key, now_s)
             self._missed = False
+        self._wake_waiting(now_s)
+
+    def _wake_waiting(self, now_s: float) -> None:
+        """Queue the Workspaces for which there may be machines now."""
+        if self._runs_workspaces:
+            for namespace, name in self._ports.budget.freed():
+                self._queue.add(Key(WORKSPACE.kind, namespace, name), now_s)
 
     def _poll_one(self, resource: Resource, now_s: float) -> None:
         for obj, gone in self._changes(resource):

@@ -167,7 +167,7 @@ def _stateful_set(workload: Workload) -> dict[str, Any]:
             workload,
             own_labels=own_labels(workload),
             node_affinity=node_affinity(workload),
-            tolerations=_tolerations(),
+            tolerations=_tolerations(workload),
         )
     else:
         template = {"metadata": _pod_metadata(workload), "spec": _inference_pod(workload)}
@@ -294,15 +294,15 @@ def _group_member(group: RayGroup, single: Mapping[str, Any]) -> dict[str, Any]:
 def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "affinity": {"nodeAffinity": node_affinity(workload)},
-        "tolerations": _tolerations(),
+        "tolerations": _tolerations(workload),
     }
     if workload.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in workload.image_pull_secrets]
     return pod
 
 
-def _tolerations() -> list[dict[str, Any]]:
-    return [
+def _tolerations(workload: Workload) -> list[dict[str, Any]]:
+    tolerations = [
         {"key": labels.GPU_RESOURCE, "operator": "Exists"},
         {
             "key": labels.GPU_TAINT_KEY,
@@ -311,6 +311,10 @@ def _tolerations() -> list[dict[str, Any]]:
             "effect": "NoSchedule",
         },
     ]
+    if workload.tolerates_spot:
+        spot = {"key": labels.AZURE_SPOT, "operator": "Equal", "value": labels.AZURE_SPOT_VALUE}
+        tolerations.append(spot | {"effect": "NoSchedule"})
+    return tolerations
 
 
 def _port(workload: Workload) -> int:

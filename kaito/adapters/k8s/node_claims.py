@@ -11,7 +11,16 @@ from typing import Any, Final
 from kaito.adapters.k8s import conditions_json
 from kaito.adapters.kube_api import NODE_CLAIM, KubeObject, annotations_of, is_true, labels_of
 from kaito.domain import labels
-from kaito.domain.machine import NO_SLOT, Attempt, Machine, MachineSpec, NodeView, Owner, Taint
+from kaito.domain.machine import (
+    NO_SLOT,
+    Attempt,
+    CapacityType,
+    Machine,
+    MachineSpec,
+    NodeView,
+    Owner,
+    Taint,
+)
 from kaito.domain.plan import WriteMachine
 from kaito.domain.quantity import GIB, parse_bytes
 from kaito.domain.timestamps import from_rfc3339, to_rfc3339
@@ -23,10 +32,24 @@ _NODE_CLASS: Final = {"group": "kaito.sh", "kind": "KaitoNodeClass", "name": "de
 
 def to_node_claim(spec: MachineSpec) -> dict[str, Any]:
     """The NodeClaim that records `spec`."""
-    instance_type = [spec.instance_type]
+    offered = {spec.instance_type: spec.gpus, **dict(spec.fallbacks)}
     annotations = {labels.DO_NOT_DISRUPT: "true"}
     if spec.image_family:
         annotations[labels.NODE_IMAGE_FAMILY] = spec.image_family
+    if spec.fallbacks:
+        text = ",".join(f"{name}={gpus}" for name, gpus in offered.items())
+        annotations[labels.OFFERED_GPUS] = text
+    if spec.retry:
+        annotations[labels.RETRY] = spec.retry
+    requirements = [
+        _requirement(labels.NODE_POOL, [labels.NODE_POOL_KAITO]),
+        _requirement(labels.INSTANCE_TYPE, list(offered)),
+        _requirement(labels.OPERATING_SYSTEM, ["linux"]),
+        _requirement(labels.AZURE_SKU_NAME, list(offered)),
+    ]
+    if spec.capacity_types != (CapacityType.ON_DEMAND,):
+        bought = [each.value for each in spec.capacity_types]
+        requirements.append(_requirement(labels.CAPACITY_TYPE, bought))
     return {
         "apiVersion": NODE_CLAIM.api_version,
         "kind": NODE_CLAIM.kind,
@@ -38,16 +61,11 @@ def to_node_claim(spec: MachineSpec) -> dict[str, Any]:
         },
         "spec": {
             "nodeClassRef": dict(_NODE_CLASS),
-            "requirements": [
-                _requirement(labels.NODE_POOL, [labels.NODE_POOL_KAITO]),
-                _requirement(labels.INSTANCE_TYPE, instance_type),
-                _requirement(labels.OPERATING_SYSTEM, ["linux"]),
-                _requirement(labels.AZURE_SKU_NAME, instance_type),
-            ],
+            "requirements": requirements,
             "resources": {
                 "requests": {
                     "storage": f"{-(-spec.disk_bytes // GIB)}Gi",
-                    labels.GPU_RESOURCE: str(spec.gpus),
+                    labels.GPU_RESOURCE: str(min(offered.values())),
                 }
             },
             "taints": [
@@ -100,14 +118,20 @@ def _machine(claim: KubeObject, owner: Owner, slot: int) -> Machine:
     metadata, found = claim["metadata"], labels_of(claim)
     requests = claim["spec"].get("resources", {}).get("requests", {})
     status = claim.get("status") or {}
+    instance_type, *others = _required(claim, labels.INSTANCE_TYPE) or [""]
+    gpus_of = _offered_gpus(annotations_of(claim).get(labels.OFFERED_GPUS, ""))
+    least = _whole(requests.get(labels.GPU_RESOURCE), 1)
     spec = MachineSpec(
         owner=owner,
         slot=slot,
-        instance_type=_required(claim, labels.INSTANCE_TYPE),
-        gpus=_whole(requests.get(labels.GPU_RESOURCE), 1),
+        instance_type=instance_type,
+        gpus=gpus_of.get(instance_type, least),
         disk_bytes=_bytes(requests.get("storage")),
         labels={key: value for key, value in found.items() if key not in _PLACEMENT},
         image_family=annotations_of(claim).get(labels.NODE_IMAGE_FAMILY, ""),
+        retry=annotations_of(claim).get(labels.RETRY, ""),
+        fallbacks=tuple((name, gpus_of.get(name, least)) for name in others),
+        capacity_types=_capacity_types(claim),
     )
     return Machine(
         spec=spec,
@@ -122,6 +146,7 @@ def _machine(claim: KubeObject, owner: Owner, slot: int) -> Machine:
         conditions=conditions_json.from_json(status),
         provider_id=status.get("providerID", ""),
         node_name=status.get("nodeName", ""),
+        bought_type=found.get(labels.INSTANCE_TYPE, ""),
     )
 
 
@@ -133,6 +158,13 @@ def attempt_annotations(attempt: Attempt) -> dict[str, str | None]:
         labels.ATTEMPT_INSTANCE_TYPE: attempt.instance_type or None,
         labels.ATTEMPT_STARTED_AT: to_rfc3339(started) if started is not None else None,
         labels.ATTEMPT_NOT_BEFORE: to_rfc3339(earliest) if earliest else None,
+        labels.ATTEMPT_CAPACITY_TYPE: labels.CAPACITY_SPOT
+        if attempt.capacity_type is CapacityType.SPOT
+        else None,
+        labels.ATTEMPT_ZONE: attempt.asked_zone or None,
+        labels.ATTEMPT_REFUSED_ZONES: ",".join(attempt.refused_zones) or None,
+        labels.ATTEMPT_HOPS: str(attempt.hops) if attempt.hops else None,
+        labels.ATTEMPT_RETRY: attempt.retry or None,
     }
 
 
@@ -141,7 +173,7 @@ def attempt_labels(attempt: Attempt) -> dict[str, str | None]:
     NodeClaims; None removes a label (JSON merge patch)."""
     found = {
         labels.INSTANCE_TYPE: attempt.instance_type,
-        labels.CAPACITY_TYPE: labels.CAPACITY_ON_DEMAND,
+        labels.CAPACITY_TYPE: attempt.capacity_type.value,
         labels.ZONE: attempt.zone,
     }
     return {key: (value or None) if attempt.zone else None for key, value in found.items()}
@@ -185,26 +217,45 @@ def _requirement(key: str, values: list[str]) -> dict[str, Any]:
     return {"key": key, "operator": "In", "values": values}
 
 
-def _required(claim: KubeObject, key: str) -> str:
+def _required(claim: KubeObject, key: str) -> list[str]:
     for requirement in claim["spec"].get("requirements") or ():
         if requirement["key"] == key and requirement.get("values"):
-            return str(requirement["values"][0])
-    return ""
+            return [str(value) for value in requirement["values"]]
+    return []
+
+
+def _capacity_types(claim: KubeObject) -> tuple[CapacityType, ...]:
+    known = {each.value: each for each in CapacityType}
+    found = _required(claim, labels.CAPACITY_TYPE)
+    return tuple(known[text] for text in found if text in known) or (CapacityType.ON_DEMAND,)
 
 
 def _attempt(annotations: Mapping[str, str], zone: str) -> Attempt:
     started = _moment(annotations.get(labels.ATTEMPT_STARTED_AT))
+    refused = annotations.get(labels.ATTEMPT_REFUSED_ZONES, "")
     return Attempt(
         number=_whole(annotations.get(labels.ATTEMPT), 0),
         instance_type=annotations.get(labels.ATTEMPT_INSTANCE_TYPE, ""),
         started_at_s=started,
         not_before_s=_moment(annotations.get(labels.ATTEMPT_NOT_BEFORE)) or 0.0,
         zone=zone,
+        capacity_type=CapacityType.SPOT
+        if annotations.get(labels.ATTEMPT_CAPACITY_TYPE) == labels.CAPACITY_SPOT
+        else CapacityType.ON_DEMAND,
+        asked_zone=annotations.get(labels.ATTEMPT_ZONE, ""),
+        refused_zones=tuple(filter(None, refused.split(","))),
+        hops=_whole(annotations.get(labels.ATTEMPT_HOPS), 0),
+        retry=annotations.get(labels.ATTEMPT_RETRY, ""),
     )
 
 
 # People can edit what stands in objects. What cannot be read counts as not there: a machine that
 # was ordered under another attempt is then found as a stray and given back.
+
+
+def _offered_gpus(text: str) -> dict[str, int]:
+    pairs = (pair.partition("=") for pair in text.split(","))
+    return {name: _whole(gpus, 1) for name, _, gpus in pairs if gpus}
 
 
 def _whole(text: str | None, otherwise: int) -> int:

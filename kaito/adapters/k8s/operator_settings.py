@@ -1,9 +1,10 @@
 """The operator's settings, read once from flags and environment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaito.adapters.k8s.runner import DEFAULT_WORKERS
+from kaito.domain.machine_budget import MachineGuards
 from kaito.domain.provisioner import Provisioner
 
 
@@ -21,3 +22,4 @@ class OperatorSettings:
     http_address: str = "127.0.0.1"
     http_port: int = 8080
     models: Path | None = None
+    guards: MachineGuards = field(default_factory=MachineGuards)

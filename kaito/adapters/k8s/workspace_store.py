@@ -232,6 +232,20 @@ class KubeWorkspaceStore:
     def delete_machine(self, claim_name: str, uid: str) -> None:
         delete_claim(self._api, claim_name, uid)
 
+    def retry_machine(self, claim_name: str, uid: str, wish: str) -> None:
+        with as_port_errors(), suppress(ObjectNotFound):
+            found = self._api.get(NODE_CLAIM, claim_name)["metadata"]
+            if found["uid"] != uid:
+                return
+            annotations = {labels.RETRY: wish or None}
+            patch = {
+                "metadata": {
+                    "annotations": annotations,
+                    "resourceVersion": found["resourceVersion"],
+                }
+            }
+            self._api.patch(NODE_CLAIM, claim_name, None, patch)
+
     def note(self, view: WorkspaceView, note: Note) -> None:
         workspace = view.workspace
         about = {

@@ -394,8 +394,8 @@ def test_its_node_or_its_gpus_never_get_ready(more: dict[str, Any], why: str) ->
 @pytest.mark.parametrize(
     ("state", "error", "reason", "why"),
     [
-        (CloudState.FAILED, "SkuNotAvailable", "LaunchFailed", "SkuNotAvailable"),
-        (CloudState.FAILED, "", "LaunchFailed", "the cloud gave no reason"),
+        (CloudState.FAILED, "the host is gone", "InstanceFailed", "the host is gone"),
+        (CloudState.FAILED, "", "InstanceFailed", "the cloud gave no reason"),
         (CloudState.DELETING, "", "InstanceTerminated", "the cloud is taking it away"),
     ],
 )

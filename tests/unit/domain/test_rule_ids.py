@@ -20,10 +20,12 @@ from tests.unit.domain.builders import (
     A10,
     A100,
     CATALOGUE,
+    GATED,
     LONG,
     MINI,
     TRAINING,
     TUNING,
+    TWO_A100,
     V100,
     byo,
     manifest,
@@ -35,6 +37,8 @@ DOCS = ROOT / "docs" / "validation.md"
 SERVING = {"preset": {"name": MINI}}
 SERVER = {"name": "server", "image": "registry.test/server:1"}
 VOLUME = {"persistentVolumeClaim": {"claimName": "data"}}
+
+FALLBACKS = "metadata.annotations[kaito.sh/fallback-instance-types]"
 
 Broken = Callable[[], list[Problem]]
 
@@ -151,6 +155,31 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
     "paused-known": (
         new(annotations={labels.PAUSED: "yes"}),
         "metadata.annotations[kaito.sh/paused]",
+    ),
+    "capacity-type-known": (
+        new(annotations={labels.CAPACITY_CHOICE: "cheap"}),
+        "metadata.annotations[kaito.sh/capacity-type]",
+    ),
+    "fallback-known": (new(annotations={labels.FALLBACK_INSTANCE_TYPES: "A"}), FALLBACKS),
+    "fallback-fits": (
+        new(
+            instance_type=A100,
+            inference={"preset": {"name": "phi-4"}},
+            annotations={labels.FALLBACK_INSTANCE_TYPES: A10},
+        ),
+        FALLBACKS,
+    ),
+    "fallback-one-machine": (
+        new(
+            instance_type=TWO_A100,
+            inference={"preset": GATED},
+            annotations={labels.FALLBACK_INSTANCE_TYPES: A100},
+        ),
+        FALLBACKS,
+    ),
+    "machines-ordered": (
+        own(annotations={labels.CAPACITY_CHOICE: "spot"}),
+        "metadata.annotations[kaito.sh/capacity-type]",
     ),
     "rollout-known": (
         new(annotations={labels.ROLLOUT: "recreate"}),

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from kaito.adapters.fake.cloud import MachineLife
 from kaito.adapters.fake.http.pod_logs import Span
+from kaito.adapters.fake.machine_life import MachineLife
 from kaito.adapters.kube_api import (
     EVENT,
     POD,
@@ -170,12 +170,12 @@ def _machine_state(life: MachineLife) -> str:
     """Released, Ready (its GPUs came and nothing goes on), or the cloud's word for its state."""
     if life.released_at_s is not None:
         return "Released"
-    return "Ready" if life.ready_at_s is not None and not life.phase else life.state.value
+    works = life.ready_at_s is not None and not life.phase and not life.error
+    return "Ready" if works else life.state.value
 
 
 def _usd_per_hour(life: MachineLife, region: str) -> float | None:
-    price = life.instance_type.price(region)
-    return price.on_demand_usd_per_hour if price else None
+    return life.usd_per_hour(region)
 
 
 def _memory(sizing: Sizing, *, in_use: bool) -> dict[str, Any]:

@@ -160,3 +160,19 @@ def test_where_users_bring_their_nodes_no_instance_type_is_needed() -> None:
     assert "compute capability 7.0" in warning, "what is known of a type is told"
     (changed,) = judge(manifest(instance_type=V100), nodeless).problems
     assert changed.field == "resource.instanceType"
+
+
+def test_what_may_be_bought_is_judged_although_it_is_an_annotation(guarded: ObjectStore) -> None:
+    found = create(guarded, metadata={"namespace": "default"})
+    for key, value in (
+        ("kaito.sh/fallback-instance-types", "Standard_none"),
+        ("kaito.sh/capacity-type", "cheap"),
+    ):
+        changed = thaw(found)
+        changed["metadata"]["annotations"] = {key: value}
+        with pytest.raises(InvalidObject) as caught:
+            guarded.replace(WORKSPACE, changed)
+        assert caught.value.causes == (f"metadata.annotations[{key}]",)
+    changed = thaw(found)
+    changed["metadata"]["annotations"] = {"kaito.sh/capacity-type": "spot"}
+    guarded.replace(WORKSPACE, changed)

@@ -15,7 +15,7 @@ from kaito.adapters.k8s.node_claims import (
 )
 from kaito.adapters.kube_api import NODE_CLAIM
 from kaito.domain import labels
-from kaito.domain.machine import NO_SLOT, Attempt, NodeView, Owner
+from kaito.domain.machine import NO_SLOT, Attempt, CapacityType, MachineSpec, NodeView, Owner
 from kaito.domain.plan import WriteMachine
 from kaito.domain.workspace_plan import machine_specs
 from tests.contract import kaito_v012
@@ -258,3 +258,66 @@ def test_the_requests_of_a_claim(
     machine = to_machine(store.create(NODE_CLAIM, claim))
     assert machine is not None
     assert (machine.spec.gpus, machine.spec.disk_bytes) == (gpus, disk_bytes)
+
+
+# --- a choice of machines ---
+
+CHOICE = replace(
+    SPEC,
+    fallbacks=(("Standard_NC24ads_A100_v4", 1), ("Standard_NV72ads_A10_v5", 2)),
+    capacity_types=(CapacityType.SPOT, CapacityType.ON_DEMAND),
+    retry="1",
+)
+
+
+def stored(spec: MachineSpec) -> dict[str, Any]:
+    claim = to_node_claim(spec)
+    given = {"uid": "u", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return {**claim, "metadata": {**claim["metadata"], **given}}
+
+
+def test_a_choice_is_recorded_and_read_back() -> None:
+    claim = stored(CHOICE)
+    types = [A10, "Standard_NC24ads_A100_v4", "Standard_NV72ads_A10_v5"]
+    wanted_of = {one["key"]: one["values"] for one in claim["spec"]["requirements"]}
+    assert wanted_of[labels.INSTANCE_TYPE] == wanted_of[labels.AZURE_SKU_NAME] == types
+    assert wanted_of[labels.CAPACITY_TYPE] == ["spot", "on-demand"]
+    assert claim["spec"]["resources"]["requests"][labels.GPU_RESOURCE] == "1"
+    machine = to_machine(claim)
+    assert machine is not None
+    assert machine.spec == CHOICE
+
+
+def test_without_a_choice_the_record_says_nothing_of_it() -> None:
+    claim = to_node_claim(SPEC)
+    assert labels.OFFERED_GPUS not in claim["metadata"]["annotations"]
+    assert labels.RETRY not in claim["metadata"]["annotations"]
+    assert labels.CAPACITY_TYPE not in [one["key"] for one in claim["spec"]["requirements"]]
+
+
+def test_a_choice_that_somebody_edited() -> None:
+    claim = stored(CHOICE)
+    claim["metadata"]["annotations"][labels.OFFERED_GPUS] = "what=ever,,Standard_NV72ads_A10_v5=x"
+    machine = to_machine(claim)
+    assert machine is not None
+    assert machine.spec.fallbacks[1] == ("Standard_NV72ads_A10_v5", 1)
+    assert machine.spec.gpus == 1
+
+
+def test_an_attempt_with_a_zone_is_read_back() -> None:
+    attempt = Attempt(
+        number=3,
+        instance_type=A10,
+        capacity_type=CapacityType.SPOT,
+        asked_zone="eastus-3",
+        refused_zones=("eastus-1", "eastus-2"),
+        hops=2,
+        retry="1",
+    )
+    claim = stored(CHOICE)
+    claim["metadata"]["annotations"].update(
+        {key: value for key, value in attempt_annotations(attempt).items() if value is not None}
+    )
+    machine = to_machine(claim)
+    assert machine is not None
+    assert machine.attempt == attempt

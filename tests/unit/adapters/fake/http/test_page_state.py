@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from kaito.adapters.fake.cloud import GPU_DRIVER, MachineLife
+from kaito.adapters.fake.cloud import GPU_DRIVER
 from kaito.adapters.fake.http.page_state import EVENT_LIMIT, PageSources, Story, page_state
 from kaito.adapters.fake.http.pod_logs import Span
+from kaito.adapters.fake.machine_life import MachineLife
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import EVENT, POD, WORKSPACE, KubeObject

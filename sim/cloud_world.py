@@ -1,0 +1,70 @@
+"""What a scenario says of the cloud, as the twin's cloud takes it."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from kaito.adapters.fake.cloud import FakeGpuCloud
+from kaito.adapters.fake.cloud_limits import (
+    AKS_OTHER_RATE,
+    AKS_PUT_RATE,
+    CloudLimits,
+    Place,
+    Rate,
+)
+from kaito.domain.machine_budget import MachineGuards
+from sim.cloud_file import ZONES, CloudChange, CloudPart, CloudSupply, GuardsPart, RateOf, StockOf
+
+_MINUTE_S: Final = 60.0
+
+
+def limits_of(part: CloudPart) -> CloudLimits:
+    """The cloud at the start of the run."""
+    put_rate, other_rate = None, None
+    if part.throttling == "aks":
+        put_rate, other_rate = AKS_PUT_RATE, AKS_OTHER_RATE
+    elif part.throttling is not None:
+        put_rate, other_rate = _rate(part.throttling.put), _rate(part.throttling.other)
+    return CloudLimits(put_rate=put_rate, other_rate=other_rate, **_given(part))
+
+
+def change_cloud(cloud: FakeGpuCloud, change: CloudChange) -> None:
+    """Let it have more or less to sell, from now on."""
+    given = _given(change)
+    cloud.change_limits(CloudLimits(**given), set(given))
+    if change.lose_zone is not None:
+        cloud.lose_zone(change.lose_zone.zone, change.lose_zone.for_s)
+    if change.evict_spot is not None:
+        cloud.evict_spot(change.evict_spot)
+
+
+def guards_of(part: GuardsPart, region: str) -> MachineGuards:
+    """The operator's guards, with the region's prices."""
+    return MachineGuards(
+        max_machines=part.max_machines, max_usd_per_hour=part.max_cost_per_hour, region=region
+    )
+
+
+def _given(part: CloudSupply) -> dict[str, Any]:
+    """The fields of `CloudLimits` that the part sets."""
+    values: dict[str, Any] = {
+        "quota_vcpus": None if part.quota is None else dict(part.quota),
+        "stock": None if part.stock is None else _places(part.stock),
+        "machines": part.machine_limit,
+        "create_failure_rate": part.create_failure_rate,
+        "evictions_per_hour": part.evictions_per_hour,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _rate(part: RateOf | None) -> Rate | None:
+    if part is None:
+        return None
+    return Rate(burst=part.burst, per_second=part.per_minute / _MINUTE_S)
+
+
+def _places(stock: Iterable[StockOf]) -> dict[Place, int]:
+    return {
+        (one.instance_type.lower(), zone): one.machines
+        for one in stock
+        for zone in ([one.zone] if one.zone is not None else range(1, ZONES + 1))
+    }
