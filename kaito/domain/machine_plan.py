@@ -168,8 +168,9 @@ def _fence(machine: Machine) -> WriteMachine:
 
 def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan:
     attempt = machine.attempt
-    if now_s < attempt.not_before_s:
-        return MachinePlan(requeue_after_s=attempt.not_before_s - now_s)
+    pause_s = attempt.not_before_s - now_s
+    if 0.0 < pause_s <= LONGEST_RETRY_S:  # a longer one was written by a clock that was ahead
+        return MachinePlan(requeue_after_s=pause_s)
     if machine.provider_id:
         return _give_up(machine, "InstanceGone", "the cloud no longer has the machine", now_s)
     if attempt.started_at_s is not None and now_s - attempt.started_at_s > limits.launch_s:
@@ -185,7 +186,7 @@ def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan
         labels=machine.spec.labels,
         image_family=machine.spec.image_family,
     )
-    started_at_s = now_s if attempt.started_at_s is None else attempt.started_at_s
+    started_at_s = now_s if attempt.started_at_s is None else min(attempt.started_at_s, now_s)
     written = replace(attempt, instance_type=chosen, started_at_s=started_at_s)
     launching = _launching(machine, chosen)
     reason = launching.reason if launching.status == "False" else ""
