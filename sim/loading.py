@@ -15,6 +15,7 @@ from kaito.domain.parsing import problems_of, shown
 from sim import documents, manifests
 from sim.documents import Document
 from sim.expectations import AnyExpect
+from sim.fault_kinds import NodeLoss
 from sim.manifests import Key
 from sim.replay import find_problems, workspaces_in
 from sim.scenario import (
@@ -231,20 +232,28 @@ class _Loader:
             if isinstance(one.step, Patch) and problem.field not in {"name", "kind"}:
                 within = f"{within}.merge"
             self.problems.append(one.document.locate(problem, within=within))
-        self._check_expectations()
+        self._check_names()
         self.problems += _region_problems(settings, catalogue.instance_types)
 
-    def _check_expectations(self) -> None:
+    def _check_names(self) -> None:
         applied = {
             f"{key.namespace}/{key.name}"
             for key in (one.step.key for one in self._placed if isinstance(one.step, Apply))
             if key.kind == manifests.WORKSPACE
         }
-        for expected, document, path in self._expectations:
-            if not isinstance(expected, ExpectWorkspace | ExpectEvent):
-                continue
-            wanted = f"{expected.namespace}/{expected.workspace}"
-            if expected.workspace is not None and wanted not in applied:
+        named: list[tuple[ExpectWorkspace | ExpectEvent | NodeLoss, Document, str]] = [
+            (expected, document, path)
+            for expected, document, path in self._expectations
+            if isinstance(expected, ExpectWorkspace | ExpectEvent)
+        ]
+        named += [
+            (one.step.fault, one.document, one.path)
+            for one in self._placed
+            if isinstance(one.step, Inject) and isinstance(one.step.fault, NodeLoss)
+        ]
+        for part, document, path in named:
+            wanted = f"{part.namespace}/{part.workspace}"
+            if part.workspace is not None and wanted not in applied:
                 message = f"no Workspace {wanted} is ever applied"
                 remedy = did_you_mean(wanted, applied) if applied else ""
                 self.problems.append(document.problem(f"{path}.workspace", message, remedy))

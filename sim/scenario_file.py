@@ -1,6 +1,6 @@
 """The scenario file: what may stand in it, and its JSON schema.
 
-Keys are strict. Lengths of time are read into seconds; see `sim.durations`.
+Keys are strict. Lengths of time are read into seconds; see `sim.scenario_parts`.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -19,33 +18,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from sim import durations
+from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
+from sim.scenario_parts import Duration, Part
 
 Kind: TypeAlias = Literal["Workspace", "ConfigMap", "Secret", "Namespace"]
 Inline: TypeAlias = Mapping[str, Any]
-
-
-def _seconds(value: object) -> float:
-    try:
-        return durations.parse_duration(value)
-    except ValueError as error:
-        raise PydanticCustomError(
-            "duration", "{reason}", {"reason": str(error), "remedy": f"Write {durations.EXAMPLES}"}
-        ) from error
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {"type": "string", "pattern": durations.PATTERN},
-            ]
-        }
-    ),
-]
 
 
 def _applied(value: object) -> tuple[str | Inline, ...]:
@@ -74,13 +51,7 @@ Applied = Annotated[
 ]
 
 
-class _Part(BaseModel):
-    """A part of the file: strict in keys and types, and fixed once read."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Target(_Part):
+class Target(Part):
     """One object in the cluster."""
 
     kind: Kind = Field(description="Kind of the object.")
@@ -98,16 +69,22 @@ class PatchOf(Target):
     )
 
 
-class OperatorCrash(_Part):
+class OperatorCrash(Part):
     """The operator's process dies between two calls and comes back with nothing in memory."""
 
     kind: Literal["operator-crash"] = Field(description="The operator's process dies.")
     restart_after_s: Duration = Field(
         10.0, alias="restart_after", description="How long it stays away."
     )
+    after_writes: int | None = Field(
+        None,
+        ge=1,
+        description="Not now, but once it has done so many more writes, before it hears of the "
+        "last one.",
+    )
 
 
-class ApiError(_Part):
+class ApiError(Part):
     """The API server answers the operator with an error."""
 
     kind: Literal["api-error"] = Field(description="The API server answers with an error.")
@@ -127,7 +104,7 @@ class ApiError(_Part):
         return self
 
 
-class StaleRead(_Part):
+class StaleRead(Part):
     """The operator reads the cluster as it was a while ago."""
 
     kind: Literal["stale-read"] = Field(description="The operator reads old state.")
@@ -135,7 +112,7 @@ class StaleRead(_Part):
     lag_s: Duration = Field(alias="lag", description="How old the state is that it reads.")
 
 
-class LaunchFailure(_Part):
+class LaunchFailure(Part):
     """The cloud refuses to sell machines."""
 
     kind: Literal["launch-failure"] = Field(description="The cloud refuses orders.")
@@ -155,12 +132,20 @@ _FAULT_NAMES: Final = {
     "api-error": "ApiError",
     "stale-read": "StaleRead",
     "launch-failure": "LaunchFailure",
+    "node-loss": "NodeLoss",
+    "image-pull-failure": "ImagePullFailure",
+    "dropped-watch": "DroppedWatch",
+    "clock-jump": "ClockJump",
 }
 Fault = Annotated[
     Annotated[OperatorCrash, Tag("OperatorCrash")]
     | Annotated[ApiError, Tag("ApiError")]
     | Annotated[StaleRead, Tag("StaleRead")]
-    | Annotated[LaunchFailure, Tag("LaunchFailure")],
+    | Annotated[LaunchFailure, Tag("LaunchFailure")]
+    | Annotated[NodeLoss, Tag("NodeLoss")]
+    | Annotated[ImagePullFailure, Tag("ImagePullFailure")]
+    | Annotated[DroppedWatch, Tag("DroppedWatch")]
+    | Annotated[ClockJump, Tag("ClockJump")],
     Discriminator(
         _fault_name,
         custom_error_type="fault_kind",
@@ -169,7 +154,7 @@ Fault = Annotated[
 ]
 
 
-class TimelineStep(_Part):
+class TimelineStep(Part):
     """One thing that happens at one time: exactly one of apply, patch, delete and fault."""
 
     model_config = ConfigDict(
@@ -206,7 +191,7 @@ class TimelineStep(_Part):
         return self
 
 
-class ExpectWorkspace(_Part):
+class ExpectWorkspace(Part):
     """How one Workspace stands at the end of the run."""
 
     workspace: str = Field(min_length=1, description="Name of the Workspace.")
@@ -239,19 +224,19 @@ class ExpectWorkspace(_Part):
         return self
 
 
-class ExpectMachines(_Part):
+class ExpectMachines(Part):
     """How many machines are left at the end of the run."""
 
     machines: int = Field(ge=0, description="Number of machines that cost money at the end.")
 
 
-class ExpectPods(_Part):
+class ExpectPods(Part):
     """How many pods are left at the end of the run."""
 
     pods: int = Field(ge=0, description="Number of pods at the end, finished ones included.")
 
 
-class ExpectEvent(_Part):
+class ExpectEvent(Part):
     """An event that was recorded during the run."""
 
     event: str = Field(min_length=1, description="Reason of the event, such as WorkloadUpdated.")
@@ -288,7 +273,7 @@ Expect = Annotated[
 ]
 
 
-class WorldPart(_Part):
+class WorldPart(Part):
     """The simulated world, where it differs from the default one."""
 
     region: str | None = Field(
@@ -306,7 +291,7 @@ class WorldPart(_Part):
     )
 
 
-class ScenarioFile(_Part):
+class ScenarioFile(Part):
     """A scenario: what happens when, in which world, and what must come of it."""
 
     model_config = ConfigDict(title="kaito simulation scenario")

@@ -155,6 +155,17 @@ class FakeGpuCloud:
         self._enter(life, MACHINE_RELEASE, "machine_release", now_s)
         self._wake()
 
+    def lose(self, cloud_name: str) -> None:
+        """The machine is gone at once, and nobody asked for it. Its Node is left as it is."""
+        life = self._live.pop(cloud_name, None)
+        if life is None:
+            return
+        now_s = self._now_s()
+        self._leave(life, now_s, "lost")
+        self._timers.set(cloud_name, None)
+        self._stale_nodes.pop(life.node_name, None)
+        life.released_at_s = now_s
+
     def list_machines(self) -> Sequence[CloudMachine]:
         return [
             CloudMachine(
