@@ -5,12 +5,13 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 
 WORKERS ?= 2# parallel test processes
+SEEDS ?= 200# runs of each scenario
 UV_VERSION := 0.13.8# only `make lock` needs it
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help venv demo test test-real check fix crds lock bench coverage clean
+.PHONY: help venv demo scenarios test test-real check fix crds lock bench coverage clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 demo: $(STAMP) ## Run the quick start in the twin: no cluster, no cloud, no GPU
 	@$(BIN)/python -m sim run sim/scenarios/quickstart_phi_3.yaml
+
+scenarios: $(STAMP) ## Run every scenario under many seeds; SEEDS=20 for fewer
+	@$(BIN)/python -m sim run sim/scenarios --seeds $(SEEDS)
 
 test: $(STAMP) ## Run the tests that need nothing but this machine
 	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/integration --ignore=tests/e2e

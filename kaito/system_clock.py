@@ -17,6 +17,18 @@ def monotonic_s() -> float:
     return time.perf_counter()
 
 
+class SteadyClock:
+    """The domain's `Clock` for pauses and time-outs within one process: it never steps, also when
+    the machine's time is set."""
+
+    def __init__(self) -> None:
+        self._now_s = running_clock()
+
+    def now_s(self) -> float:
+        """Seconds since the epoch, as far as the machine's time was right at the start."""
+        return self._now_s()
+
+
 def running_clock() -> Callable[[], float]:
     """A clock that tells seconds since the epoch and never steps back."""
     began_s, started_s = time.time(), monotonic_s()

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
@@ -18,7 +18,7 @@ import typer
 from sim.options import ModelsOption
 
 if TYPE_CHECKING:
-    from kaito.domain.errors import InvalidInput, Problem
+    from kaito.domain.errors import InvalidInput
     from sim.result import Calibration, Progress, RunResult
     from sim.scenario import Scenario
 
@@ -83,6 +83,16 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress; print only what failed.")
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100_000, metavar="N", help="Run each FILE by itself, under so many seeds."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes for --seeds; default: one a processor."),
+    ] = None,
 ) -> None:
     """Take manifests from `kubectl apply` to READY in a simulated cluster.
 
@@ -91,19 +101,39 @@ def run(
     failures, spot evictions, throttling), and `guards` what a namespace may have. Secrets that a
     plain manifest names are assumed.
 
+    What must hold in every run is checked after every step. --seeds looks for the run in which it
+    does not, or in which an expectation fails, and prints the command that repeats that run.
+
     \b
     Examples:
       python -m sim run workspace.yaml
       python -m sim run workspace.yaml configmap.yaml --seed 7
       python -m sim run sim/scenarios/delete_while_provisioning.yaml --events events.jsonl
       kubectl get workspace my-model -o yaml | python -m sim run - -o json
+      python -m sim run sim/scenarios --seeds 200
+      python -m sim run sim/scenarios/node_loss.yaml --seeds 50 --seed 1000 --jobs 4
 
     Exit code: 0 as expected, 1 an expectation failed, 2 the input is wrong.
     """
     with _input_errors():
         until_s = _until(until)
+        if seeds is not None:
+            from sim.seeds_command import ManySeeds
+
+            many = ManySeeds(
+                files, seeds, first_seed=seed or 0, jobs=jobs, until_s=until_s, models=models
+            )
+            many.refuse_events(events)
+            found = many.run(_console(sys.stderr), quiet=quiet)
+            if output is Output.JSON:
+                _print_json(found.to_json())
+            else:
+                many.print(_console(sys.stdout), found, quiet=quiet)
+            raise typer.Exit(0 if found.ok else UNEXPECTED)
         scenario = _load(files, models)
-        with _event_log(events, files) as log:
+        from sim.event_log_file import event_log
+
+        with event_log(events, files) as log:
             result = _simulate(scenario, seed, until_s, log, quiet=quiet)
     if output is Output.JSON:
         _print_json(result.to_json())
@@ -325,10 +355,12 @@ def _simulate(
     *,
     quiet: bool,
 ) -> "RunResult":
-    from sim.run import simulate
+    from sim.checked import simulate_checked
 
     with _progress(shown=not quiet) as on_progress:
-        return simulate(scenario, seed=seed, until_s=until_s, on_progress=on_progress, events=log)
+        return simulate_checked(
+            scenario, seed=seed, until_s=until_s, on_progress=on_progress, events=log
+        )
 
 
 def _calibrate(scenario: "Scenario", seeds: int) -> "Calibration":
@@ -368,38 +400,6 @@ def _until(text: str | None) -> float | None:
             field="--until", message=f"{error}, got {text!r}", remedy=f"Write {EXAMPLES}"
         )
         raise InvalidInput([problem]) from error
-
-
-@contextmanager
-def _event_log(path: str | None, inputs: list[str]) -> Iterator[TextIO | None]:
-    """The file for events, opened before anything runs."""
-    from kaito.domain.errors import InvalidInput
-
-    if path is None:
-        yield None
-        return
-    if any(_same_file(path, one) for one in inputs):
-        raise InvalidInput([_log_problem(path, "is an input and would be overwritten")])
-    with ExitStack() as stack:
-        try:
-            log = stack.enter_context(Path(path).open("w", encoding="utf-8", newline="\n"))
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise InvalidInput([_log_problem(path, f"cannot be written: {reason}")]) from error
-        yield log
-
-
-def _same_file(path: str, other: str) -> bool:
-    try:
-        return os.path.samefile(path, other)
-    except (OSError, ValueError):
-        return False  # one of them is not there
-
-
-def _log_problem(path: str, message: str) -> "Problem":
-    from kaito.domain.errors import Problem
-
-    return Problem(field=f"--events {path}", message=message, remedy="Name another file")
 
 
 @contextmanager

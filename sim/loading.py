@@ -17,6 +17,7 @@ from sim import documents, manifests
 from sim.cloud_file import CloudPart, GuardsPart, cloud_problems
 from sim.documents import Document
 from sim.expectations import AnyExpect
+from sim.fault_kinds import NodeLoss
 from sim.manifests import Key
 from sim.replay import find_problems, judge_inference_set, workspaces_in
 from sim.scenario import (
@@ -254,23 +255,31 @@ class _Loader:
             if isinstance(one.step, ChangeCloud):
                 found = cloud_problems(one.step.change, self._catalogue)
                 self.problems += [one.document.locate(each, within=one.path) for each in found]
-        self._check_expectations()
+        self._check_names()
         cloud, place = settings.values.get("cloud", (CloudPart(), ""))
         for problem in cloud_problems(cloud, self._catalogue):
             self.problems.append(replace(problem, field=f"{place}: cloud.{problem.field}"))
         self.problems += _region_problems(settings, self._catalogue.instance_types)
 
-    def _check_expectations(self) -> None:
+    def _check_names(self) -> None:
         applied = {
             f"{key.namespace}/{key.name}"
             for key in (one.step.key for one in self._placed if isinstance(one.step, Apply))
             if key.kind == manifests.WORKSPACE
         }
-        for expected, document, path in self._expectations:
-            if not isinstance(expected, ExpectWorkspace | ExpectEvent):
-                continue
-            wanted = f"{expected.namespace}/{expected.workspace}"
-            if expected.workspace is not None and wanted not in applied:
+        named: list[tuple[ExpectWorkspace | ExpectEvent | NodeLoss, Document, str]] = [
+            (expected, document, path)
+            for expected, document, path in self._expectations
+            if isinstance(expected, ExpectWorkspace | ExpectEvent)
+        ]
+        named += [
+            (one.step.fault, one.document, one.path)
+            for one in self._placed
+            if isinstance(one.step, Inject) and isinstance(one.step.fault, NodeLoss)
+        ]
+        for part, document, path in named:
+            wanted = f"{part.namespace}/{part.workspace}"
+            if part.workspace is not None and wanted not in applied:
                 message = f"no Workspace {wanted} is ever applied"
                 remedy = did_you_mean(wanted, applied) if applied else ""
                 self.problems.append(document.problem(f"{path}.workspace", message, remedy))

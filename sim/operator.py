@@ -21,13 +21,18 @@ _Process: TypeAlias = Generator[simpy.Event, Any, None]
 
 
 class ProcessDied(Exception):
-    """Raised by a port in place of an answer: the operator's process ends at this call."""
+    """Raised by a port in place of an answer: the operator's process ends at this call, and comes
+    back after `restart_after_s`."""
+
+    def __init__(self, restart_after_s: float = RESTART_S) -> None:
+        super().__init__("the operator's process died")
+        self.restart_after_s = restart_after_s
 
 
 class Controller(Protocol):
     """Rounds that are due, as `kaito.adapters.k8s.controller.Controller` has them."""
 
-    def poll(self) -> None:
+    def poll(self, now_s: float) -> None:
         """Queue what has changed since the last call."""
 
     def take(self, now_s: float) -> tuple[Any, Steps] | None:
@@ -98,7 +103,7 @@ class Operator:
         try:
             while True:
                 try:
-                    controller.poll()
+                    controller.poll(float(self._env.now))
                 except ServerUnavailable:
                     yield self._env.timeout(_RETRY_S)
                     continue
@@ -118,8 +123,8 @@ class Operator:
                 )
         except simpy.Interrupt:
             return
-        except ProcessDied:
-            self.crash(RESTART_S)
+        except ProcessDied as death:
+            self.crash(death.restart_after_s)
 
     def _drain(self, steps: Steps) -> Generator[simpy.Event, Any, Outcome]:
         try:

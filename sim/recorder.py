@@ -1,6 +1,6 @@
 """Watches a run from outside: phases, what became of each Workspace, the event log."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -68,6 +68,11 @@ class Recorder:
         self.workspaces: dict[tuple[str, str, str], WorkspaceTrack] = {}
         self.events: dict[tuple[str, str], EventResult] = {}
         self.last_change_s = 0.0
+        self._listeners: list[Callable[[str], None]] = []
+
+    def on_phase(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the subject of each phase that begins or ends."""
+        self._listeners.append(listener)
 
     def follow(self, api: KubeApi, resources: Iterable[Resource], wake: Any) -> None:
         """Watch from now on."""
@@ -82,6 +87,7 @@ class Recorder:
         self._subject(subject).running[name] = _OpenPhase(name, at_s, detail)
         self.last_change_s = max(self.last_change_s, at_s)
         self._log.write(at_s, "PHASE_BEGIN", subject=subject, phase=name, detail=detail)
+        self._tell(subject)
 
     def phase(self, subject: str, name: str, start_s: float, end_s: float, detail: str) -> None:
         """A phase is over. Part of the twin's `Recorder` port."""
@@ -91,6 +97,7 @@ class Recorder:
         found.closed.append(Phase(name=name, start_s=start, end_s=end, detail=detail))
         self.last_change_s = max(self.last_change_s, end)
         self._log.write(end, "PHASE_END", subject=subject, phase=name, detail=detail)
+        self._tell(subject)
 
     def step(self, now_s: float) -> float | None:
         """Take in what has changed, in the order in which it happened."""
@@ -132,6 +139,10 @@ class Recorder:
         """What goes on now, each name once."""
         names = {name: None for subject in self._subjects.values() for name in subject.running}
         return list(names)
+
+    def _tell(self, subject: str) -> None:
+        for listener in self._listeners:
+            listener(subject)
 
     def _subject(self, subject: str) -> _Subject:
         return self._subjects.setdefault(subject, _Subject())

@@ -46,6 +46,7 @@ def print_run(console: Console, result: RunResult, *, replay: str, quiet: bool =
     failed = [expectation for expectation in result.expectations if not expectation.ok]
     if quiet:
         _print_expectations(console, failed, glyphs)
+        _print_violations(console, result.violations, glyphs)
         return
     living = [one for one in result.workspaces if one.deleted_at_s is None]
     _print_lines(console, workspace_table(living, now_s=result.simulated_s))
@@ -61,6 +62,9 @@ def print_run(console: Console, result: RunResult, *, replay: str, quiet: bool =
     if result.expectations:
         _section(console, "Expectations")
         _print_expectations(console, result.expectations, glyphs)
+    if result.violations:
+        _section(console, "Violated")
+        _print_violations(console, result.violations, glyphs)
     _print(console, "")
     _print(console, _closing(result), _DIM)
     _print(console, f"seed {result.seed}; the same again: {replay}", _DIM)
@@ -232,6 +236,11 @@ def _print_expectations(
         mark = glyphs.passed if one.ok else glyphs.failed
         detail = f": {one.detail}" if one.detail else ""
         _print(console, f"  {mark} {one.text}{detail}", _GOOD if one.ok else _BAD)
+
+
+def _print_violations(console: Console, violations: Iterable[str], glyphs: Glyphs) -> None:
+    for violation in violations:
+        _print(console, f"  {glyphs.failed} {_clean(violation, _MESSAGE_CHARS)}", _BAD)
 
 
 def _closing(result: RunResult) -> str:

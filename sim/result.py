@@ -104,7 +104,8 @@ class Expectation:
 class RunResult:
     """A whole run. `wall_s` is real time; `events` counts the lines of the event log.
 
-    `assumed_secrets` are the `namespace/name` of Secrets that no document provided.
+    `assumed_secrets` are the `namespace/name` of Secrets that no document provided. `violations`
+    are of the invariants, each with the time at which it was found.
     """
 
     seed: int
@@ -117,11 +118,12 @@ class RunResult:
     expectations: tuple[Expectation, ...] = ()
     assumed_secrets: tuple[str, ...] = ()
     warnings: tuple[EventResult, ...] = ()
+    violations: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every expectation came true."""
-        return all(expectation.ok for expectation in self.expectations)
+        """Whether every expectation came true, and every invariant held."""
+        return not self.violations and all(expectation.ok for expectation in self.expectations)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, keys as the fields are called, and `ok`."""

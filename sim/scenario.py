@@ -12,13 +12,23 @@ from kaito.domain.catalogue import Catalogue
 from kaito.domain.provisioner import Provisioner
 from sim.cloud_file import CloudChange, CloudPart, GuardsPart
 from sim.expectations import AnyExpect
+from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.manifests import Key
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
 
 DEFAULT_REGION: Final = "eastus"
 DEFAULT_SEED: Final = 0
 
-AnyFault: TypeAlias = OperatorCrash | ApiError | StaleRead | LaunchFailure
+AnyFault: TypeAlias = (
+    OperatorCrash
+    | ApiError
+    | StaleRead
+    | LaunchFailure
+    | NodeLoss
+    | ImagePullFailure
+    | DroppedWatch
+    | ClockJump
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

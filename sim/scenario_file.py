@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sim.cloud_file import CloudChange, CloudPart, GuardsPart
+from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.scenario_parts import Duration, Part
 
 Kind: TypeAlias = Literal["Workspace", "ConfigMap", "Secret", "Namespace"]
@@ -76,6 +77,12 @@ class OperatorCrash(Part):
     restart_after_s: Duration = Field(
         10.0, alias="restart_after", description="How long it stays away."
     )
+    after_writes: int | None = Field(
+        None,
+        ge=1,
+        description="Not now, but once it has done so many more writes, before it hears of the "
+        "last one.",
+    )
 
 
 class ApiError(Part):
@@ -126,12 +133,20 @@ _FAULT_NAMES: Final = {
     "api-error": "ApiError",
     "stale-read": "StaleRead",
     "launch-failure": "LaunchFailure",
+    "node-loss": "NodeLoss",
+    "image-pull-failure": "ImagePullFailure",
+    "dropped-watch": "DroppedWatch",
+    "clock-jump": "ClockJump",
 }
 Fault = Annotated[
     Annotated[OperatorCrash, Tag("OperatorCrash")]
     | Annotated[ApiError, Tag("ApiError")]
     | Annotated[StaleRead, Tag("StaleRead")]
-    | Annotated[LaunchFailure, Tag("LaunchFailure")],
+    | Annotated[LaunchFailure, Tag("LaunchFailure")]
+    | Annotated[NodeLoss, Tag("NodeLoss")]
+    | Annotated[ImagePullFailure, Tag("ImagePullFailure")]
+    | Annotated[DroppedWatch, Tag("DroppedWatch")]
+    | Annotated[ClockJump, Tag("ClockJump")],
     Discriminator(
         _fault_name,
         custom_error_type="fault_kind",

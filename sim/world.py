@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Any, Final
 import simpy
 
 from kaito.adapters.fake import cloud, container_phases
+from kaito.adapters.fake.active_faults import ActiveFaults
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
-from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, FaultyKubeApi, StaleBy, Verb
+from kaito.adapters.fake.faults import Fault, FaultyKubeApi, Verb
 from kaito.adapters.fake.garbage_collector import GarbageCollector
 from kaito.adapters.fake.http.kinds import FOR_CLIENTS
+from kaito.adapters.fake.image_faults import FaultyImages
 from kaito.adapters.fake.job import JobController
+from kaito.adapters.fake.jumping_clock import JumpingClock
 from kaito.adapters.fake.kubelet import Kubelet
 from kaito.adapters.fake.latencies import Latencies, load_latencies
 from kaito.adapters.fake.machine_life import MACHINE_ORDER, MachineLife
 from kaito.adapters.fake.namespaces import NamespaceController
+from kaito.adapters.fake.node_faults import NodeFaults
 from kaito.adapters.fake.node_heartbeat import LEASE_NAMESPACE, NodeHeartbeat
+from kaito.adapters.fake.node_lifecycle import NodeLifecycleController
 from kaito.adapters.fake.pod_gc import PodGarbageCollector
 from kaito.adapters.fake.scheduler import Scheduler
 from kaito.adapters.fake.stateful_set import StatefulSetController
@@ -53,8 +58,8 @@ from kaito.adapters.kube_api import (
 from kaito.bootstrap import kubernetes_ports
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.decision import Wanted
-from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
-from kaito.domain.machine_plan import LONGEST_RETRY_S, RECHECK_S
+from kaito.domain.machine_plan import RECHECK_S
+from kaito.domain.machine_policy import LONGEST_RETRY_S
 from kaito.domain.model import ModelProfile
 from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
@@ -62,12 +67,12 @@ from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.cloud_file import CloudChange
 from sim.cloud_world import change_cloud, guards_of, limits_of
 from sim.event_log import EventLog
+from sim.injection import inject
 from sim.operator import Operator
 from sim.recorder import Recorder
 from sim.result import Phase
 from sim.scenario import AnyFault
 from sim.scenario import World as WorldSettings
-from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
 
 if TYPE_CHECKING:
     from kaito.adapters.fake.http.endpoint import Endpoint
@@ -85,7 +90,6 @@ _READ_BY_OPERATOR: Final = (
     SERVICE,
     CONFIG_MAP,
 )
-_READS: Final = frozenset({"get", "list"})
 
 # Which latency a phase of the timeline is drawn from, on one GPU.
 _LATENCY_OF: Final = {
@@ -156,14 +160,25 @@ class World:
         )
         self.unsettled_until_s = 0.0  # what was refused before may be tried again until then
         cloud_slot.attach(self.cloud.step)
+        nodes_slot = Slot(self.env)
+        self.node_faults = NodeFaults(
+            self.store,
+            nodes_slot.wake,
+            now_s=self.clock.now_s,
+            lost=self.cloud.lose,
+            changed=lambda name: self._kubelet.look_again(name),
+        )
+        nodes_slot.attach(self.node_faults.step)
         self._start_cluster(catalogue, latencies, streams)
+        self.faults = ActiveFaults(self.clock.now_s)
+        self.operator_clock = JumpingClock(self.clock.now_s)
         self.kube_fault: Callable[[Verb], Fault | None] = lambda _verb: None
         self.cloud_fault: Callable[[CloudVerb], Fault | None] = lambda _verb: None
         history_slot = Slot(self.env)
-        api = FaultyKubeApi(
+        self.api = api = FaultyKubeApi(
             self.store,
             now_s=self.clock.now_s,
-            choose=lambda verb: self.kube_fault(verb),
+            choose=lambda verb: self.faults.of_kube_call(verb) or self.kube_fault(verb),
             wake=history_slot.wake,
             remembered=_READ_BY_OPERATOR if stale_reads else (),
         )
@@ -171,14 +186,14 @@ class World:
         faulty_cloud = FaultyMachineCloud(
             self.cloud,
             now_s=self.clock.now_s,
-            choose=lambda verb: self.cloud_fault(verb),
+            choose=lambda verb: self.faults.of_cloud_call(verb) or self.cloud_fault(verb),
             remembers=stale_reads,
         )
         self.ports = kubernetes_ports(
             api,
             live=self.store,
             cloud=faulty_cloud,
-            clock=self.clock,
+            clock=self.operator_clock,
             catalogue=catalogue,
             provisioner=settings.provisioner,
             guards=guards_of(settings.guards, settings.region),
@@ -198,18 +213,7 @@ class World:
 
     def inject(self, fault: AnyFault) -> None:
         """Make something go wrong, from now on."""
-        match fault:
-            case OperatorCrash(restart_after_s=restart_after_s):
-                self.operator.crash(restart_after_s)
-            case LaunchFailure(count=count, reason=reason):
-                self.cloud.refuse([_refusal(reason) for _ in range(count)])
-            case ApiError():
-                self.kube_fault = self._api_error(fault)
-            case StaleRead(for_s=for_s, lag_s=lag_s):
-                until_s = self.clock.now_s() + for_s
-                self.kube_fault = lambda verb: (
-                    StaleBy(lag_s) if verb in _READS and self.clock.now_s() < until_s else None
-                )
+        inject(self, fault)
 
     def change_cloud(self, change: CloudChange) -> None:
         """Let the cloud have more or less to sell, from now on."""
@@ -332,29 +336,33 @@ class World:
         self.recorder.follow(self.store, resources, slot.wake)
 
     def _start_cluster(self, catalogue: Catalogue, latencies: Latencies, streams: Streams) -> None:
-        phases = Engine(
+        engine = Engine(
             latencies=latencies,
             streams=streams,
             weight_bytes={model.hf_id: model.weight_bytes for model in catalogue.models},
         )
+        self.images = FaultyImages(engine, self.clock.now_s)
         makers: list[Callable[[Callable[[], None]], Any]] = [
             lambda wake: GarbageCollector(self.store, wake=wake),
             lambda wake: NamespaceController(self.store, wake=wake),
             lambda wake: PodGarbageCollector(self.store, wake),
             lambda wake: StatefulSetController(self.store, wake),
             lambda wake: JobController(self.store, wake),
+            lambda wake: NodeLifecycleController(self.store, wake),
             lambda wake: Scheduler(self.store, wake),
-            lambda wake: Kubelet(
-                self.store,
-                wake,
-                phases=phases,
-                recorder=self.recorder,
-                serves=lambda node: not self.cloud.is_lost(name_of(node)),
-            ),
         ]
         for make in makers:
             slot = Slot(self.env)
             slot.attach(make(slot.wake).step)
+        slot = Slot(self.env)
+        self._kubelet = Kubelet(
+            self.store,
+            slot.wake,
+            phases=self.images,
+            recorder=self.recorder,
+            serves=lambda node: self._is_running(name_of(node)),
+        )
+        slot.attach(self._kubelet.step)
 
     def _start_what_people_look_at(self) -> None:
         """Leases of nodes and EndpointSlices: a run that nobody looks into does without."""
@@ -362,27 +370,18 @@ class World:
             self.store.create(NAMESPACE, {"metadata": {"name": LEASE_NAMESPACE}})
         slot = Slot(self.env)
         heartbeat = NodeHeartbeat(
-            self.store, slot.wake, serves=lambda node: self.cloud.has_node(name_of(node))
+            self.store, slot.wake, serves=lambda node: self._is_alive(name_of(node))
         )
         slot.attach(heartbeat.step)
         slot = Slot(self.env)
         slot.attach(EndpointSliceController(self.store, slot.wake).step)
 
-    def _api_error(self, fault: ApiError) -> Callable[[Verb], Fault | None]:
-        until_s = self.clock.now_s() + fault.for_s if fault.for_s is not None else None
-        left = fault.count or 0
-        answer: Fault = FailBefore() if fault.effect == "before" else FailAfter()
+    def _is_alive(self, node_name: str) -> bool:
+        return self.cloud.has_node(node_name) and self._is_running(node_name)
 
-        def choose(_verb: Verb) -> Fault | None:
-            nonlocal left
-            if until_s is not None:
-                return answer if self.clock.now_s() < until_s else None
-            if left > 0:
-                left -= 1
-                return answer
-            return None
-
-        return choose
+    def _is_running(self, node_name: str) -> bool:
+        """Whether nothing has happened to what is behind the Node, a machine of the twin or not."""
+        return not self.cloud.is_lost(node_name) and not self.node_faults.is_down(node_name)
 
 
 def published_range(
@@ -412,9 +411,3 @@ def latencies_of(settings: WorldSettings) -> Latencies:
 def _latencies() -> Latencies:
     """Read once: they are immutable, and reading them takes as long as half a run."""
     return load_latencies(default_directory() / "latencies.yaml")
-
-
-def _refusal(reason: str) -> PortError:
-    if reason == "quota":
-        return QuotaExceeded("the vCPU quota of this family is used up in this region")
-    return CapacityUnavailable("this instance type is sold out in this region")

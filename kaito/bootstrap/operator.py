@@ -16,7 +16,7 @@ from kaito.adapters.k8s.operator_settings import OperatorSettings
 from kaito.adapters.kube_api import NODE_CLAIM
 from kaito.bootstrap import kubernetes_ports
 from kaito.domain.provisioner import Provisioner
-from kaito.system_clock import SystemClock
+from kaito.system_clock import SteadyClock, SystemClock
 
 # Well within the ten seconds in which a leader renews its Lease or gives up.
 _FOR_LEASES: Final = ClientSettings(
@@ -32,7 +32,6 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     `kubeconfig` None: the pod's service account, or else the user's default configuration.
     Raises: InvalidInput (no cluster is configured, or the presets or models are wrong).
     """
-    clock = SystemClock()
     configuration = load_configuration(kubeconfig)
     api = KubernetesClientApi(configuration)
     # Without machines to order there is no NodeClaim to read, and maybe no such kind.
@@ -43,7 +42,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         cache,
         live=api,
         cloud=NodeClaimsOnly(),
-        clock=clock,
+        clock=SystemClock(),
         catalogue=load_catalogue(models=settings.models),
         namespace=settings.namespace,
         provisioner=settings.provisioner,
@@ -52,7 +51,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     process = OperatorProcess(
         settings,
         lease_api=KubernetesClientApi(configuration, _FOR_LEASES),
-        clock=clock,
+        clock=SteadyClock(),
         make_controller=lambda wake: Controller(cache, ports, wake, runs_machines=False),
         is_synced=cache.synced,
         login=lambda: kopf_login(configuration),

@@ -53,7 +53,8 @@ def merge(
     """`new` laid over `old`, in old's order, what is new at the end.
 
     A condition whose status did not change keeps its transition time, so that writing the same
-    state twice writes nothing.
+    state twice writes nothing. One that changed in the future was written by a clock that was
+    ahead: it counts from now on, or what waits for it would wait until that clock was right.
     """
     seen_s = float(int(now_s))  # the API keeps whole seconds
     fresh = {condition.type: condition for condition in new}
@@ -61,7 +62,7 @@ def merge(
     merged = []
     for before in old:
         after = fresh.pop(before.type, before)
-        kept = before.since_s if after.status == before.status else seen_s
+        kept = min(before.since_s, seen_s) if after.status == before.status else seen_s
         merged.append(replace(after, since_s=kept))
     merged += [replace(condition, since_s=seen_s) for condition in fresh.values()]
     return tuple(merged)

@@ -190,8 +190,10 @@ def _fence(machine: Machine) -> WriteMachine:
 
 def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan:
     attempt = machine.attempt
-    if now_s < attempt.not_before_s and machine.spec.retry == attempt.retry:
-        return MachinePlan(requeue_after_s=attempt.not_before_s - now_s)
+    pause_s = attempt.not_before_s - now_s
+    # A longer one was written by a clock that was ahead.
+    if 0.0 < pause_s <= LONGEST_RETRY_S and machine.spec.retry == attempt.retry:
+        return MachinePlan(requeue_after_s=pause_s)
     if machine.provider_id:
         return _give_up(machine, "InstanceGone", "the cloud no longer has the machine", now_s)
     if attempt.started_at_s is not None and now_s - attempt.started_at_s > limits.launch_s:
@@ -209,11 +211,12 @@ def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan
         zone=attempt.asked_zone,
         capacity_type=offer.capacity_type,
     )
+    started_at_s = now_s if attempt.started_at_s is None else min(attempt.started_at_s, now_s)
     written = replace(
         attempt,
         instance_type=offer.instance_type,
         capacity_type=offer.capacity_type,
-        started_at_s=now_s if attempt.started_at_s is None else attempt.started_at_s,
+        started_at_s=started_at_s,
         retry=machine.spec.retry,
     )
     launching = _launching(machine, str(offer))

@@ -98,7 +98,7 @@ def _machines_condition(kept: Sequence[Machine], count: int) -> Condition:
             for found in waiting.conditions
             if found.type != MACHINE_READY and not found.is_true
         ),
-        None,
+        find(waiting.conditions, MACHINE_READY),  # it was initialised, and its Node has failed
     )
     if blocking is None:
         return condition(st.NODE_CLAIM_READY, "False", "NodeClaimNotReady", text)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kaito.adapters.files import load_catalogue
+from sim.checked import calm_from_s
 from sim.loading import load
 from sim.result import Phase, RunResult, WorkspaceResult
 from tests.simulation.checked_run import (
@@ -35,7 +36,8 @@ def scenario_file(request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_scenario_expects_comes_true(scenario_file: Path, seed: int) -> None:
-    result, _ = run_checked(load([str(scenario_file)]), seed=seed)
+    scenario = load([str(scenario_file)])
+    result, _ = run_checked(scenario, seed=seed, calm_from_s=calm_from_s(scenario))
     assert result.expectations, "a scenario expects something"
     assert [one for one in result.expectations if not one.ok] == []
     assert_adds_up(result)

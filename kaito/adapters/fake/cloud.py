@@ -154,6 +154,17 @@ class FakeGpuCloud:
         self._enter(life, MACHINE_RELEASE, "machine_release", now_s)
         self._wake()
 
+    def lose(self, cloud_name: str) -> None:
+        """The machine is gone at once, and nobody asked for it. Its Node is left as it is."""
+        life = self._live.get(cloud_name)
+        if life is None:
+            return
+        now_s = self._now_s()
+        self._leave(life, now_s, "lost")
+        self._timers.set(cloud_name, None)
+        self._release(life, now_s)
+        self._stale_nodes.pop(life.node_name, None)
+
     def list_machines(self) -> Sequence[CloudMachine]:
         self._supply.read()
         return [

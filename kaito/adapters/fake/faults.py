@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
+from kaito.adapters.fake.dropped_watches import DroppedWatches
 from kaito.adapters.fake.selectors import label_selector
 from kaito.adapters.kube_api import (
     EventType,
@@ -106,15 +107,22 @@ class FaultyKubeApi:
         self._inner = inner
         self._now_s = now_s
         self._choose = choose
+        self._wake = wake
+        self._watches = DroppedWatches()
         self._histories = {
             resource.plural: _History(inner, resource, now_s(), wake) for resource in remembered
         }
 
     def step(self, now_s: float) -> float | None:
-        """Note what has changed, as of now."""
+        """Note what has changed, as of now; the next time something happens by itself."""
         for history in self._histories.values():
             history.follow(now_s)
-        return None
+        return self._watches.step(now_s)
+
+    def drop_watches(self, *, until_s: float) -> None:
+        """Let nothing arrive on the open watches from now on; then they raise Gone."""
+        self._watches.drop(until_s=until_s)
+        self._wake()
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> KubeObject:
         fault = self._choose("get")
@@ -222,7 +230,12 @@ class FaultyKubeApi:
     ) -> Subscription:
         if isinstance(self._choose("watch"), FailBefore | FailAfter):
             raise ServerUnavailable("the watch could not be opened")
-        return self._inner.watch(resource, namespace, resource_version=resource_version, wake=wake)
+        return self._watches.open(
+            wake,
+            lambda own: self._inner.watch(
+                resource, namespace, resource_version=resource_version, wake=own
+            ),
+        )
 
     def _through(self, fault: Fault | None, call: Callable[[], ResultT]) -> ResultT:
         if isinstance(fault, FailBefore):

@@ -20,6 +20,7 @@ from kaito.adapters.kube_api import (
     ObjectConflict,
     ObjectNotFound,
     ServerUnavailable,
+    is_true,
     name_of,
     namespace_of,
 )
@@ -98,6 +99,13 @@ class Kubelet:
             self._due.set(key, now_s)
             self._wake()
 
+    def look_again(self, node_name: str) -> None:
+        """Ask anew whether the node's machine is alive: its Node need not have changed."""
+        node = self._nodes.get(("", node_name))
+        if node is not None:
+            self._node_changed(node, node)
+            self._wake()
+
     def _node_changed(self, before: KubeObject | None, after: KubeObject | None) -> None:
         node = after if after is not None else before
         assert node is not None, "a change has a before or an after"
@@ -109,6 +117,9 @@ class Kubelet:
             self._dirty.update(dict.fromkeys(self._on_node.get(name)))
         elif after is not None and name in self._runtimes:
             self._runtimes[name].node = after
+            if before is not None and is_true(after, "Ready") and not is_true(before, "Ready"):
+                # The control plane has called its pods unready; what they are is said again.
+                self._dirty.update(dict.fromkeys(self._on_node.get(name)))
         if after is None:
             self._served.pop(name, None)
         else:

@@ -111,15 +111,18 @@ class Controller:
         # Where users bring their Nodes, several Workspaces may well choose from the same.
         self._selectors = None if brought else SharedSelectors()
         self._missed = False
-        if not brought:
-            self._queue.add(ORPHANS, ports.clock.now_s() + ORPHANS_EVERY_S)
+        self._orphans_next = not brought  # to be queued with the first poll
 
-    def poll(self) -> None:
+    def poll(self, now_s: float) -> None:
         """Queue what the changes since the last call concern.
 
+        `now_s` counts as in `take` and `done`, on a clock that is never set: a jump of the time of
+        day must not put off what is due.
         Raises: ServerUnavailable (what was not seen yet is seen by a later call).
         """
-        now_s = self._ports.clock.now_s()
+        if self._orphans_next:
+            self._queue.add(ORPHANS, now_s + ORPHANS_EVERY_S)
+            self._orphans_next = False
         problems = []
         for resource in self._watched:
             try:

@@ -25,8 +25,9 @@ _LOG = logging.getLogger("kaito.operator")
 
 
 class Runner:
-    """Runs a controller on threads until it is stopped. `on_round` hears how each round ended and
-    how many seconds it took."""
+    """Runs a controller on threads until it is stopped. `clock` is one that is never set, since
+    rests and pauses are measured on it. `on_round` hears how each round ended and how many seconds
+    it took."""
 
     def __init__(
         self,
@@ -120,7 +121,7 @@ class Runner:
             return _LONGEST_REST_S
         self._changed.clear()
         try:
-            self._controller.poll()
+            self._controller.poll(now_s)
         except KubeApiError as error:
             _LOG.warning("cannot watch %s", error)
             self._retry_at_s = now_s + _POLL_RETRY_S

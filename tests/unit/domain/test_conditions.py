@@ -49,3 +49,10 @@ def test_merging_twice_is_merging_once(old: list[Condition], new: list[Condition
     assert [found.type for found in once][: len(old)] == [found.type for found in old]
     unmentioned = [found for found in old if find(new, found.type) is None]
     assert all(found in once for found in unmentioned)
+
+
+def test_what_a_clock_that_was_ahead_wrote_counts_from_now_on() -> None:
+    old = [condition("A", "False", since_s=NOW_S + 3600.0)]
+    merged = merge(old, [condition("A", "False")], now_s=NOW_S + 0.5)
+    assert merged == (condition("A", "False", since_s=NOW_S),)
+    assert merge(merged, [condition("A", "False")], now_s=NOW_S + 60.0) == merged

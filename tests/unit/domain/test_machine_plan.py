@@ -203,6 +203,15 @@ def test_the_next_attempt_waits_for_its_time() -> None:
     assert isinstance(plan(waiting, after_s=30).steps[-1], Launch)
 
 
+def test_what_a_clock_that_was_ahead_wrote_holds_nothing_up() -> None:
+    """Neither the pause before an attempt nor its time-out lasts until that clock was right."""
+    hours_s = 7200.0
+    waiting = machine(attempt=Attempt(number=1, not_before_s=NOW_S + hours_s))
+    assert isinstance(plan(waiting).steps[-1], Launch)
+    again = plan(ordered(started_at_s=NOW_S + hours_s))
+    assert written(again).attempt.started_at_s == NOW_S
+
+
 # --- following it until it is ready ---
 
 

@@ -76,9 +76,17 @@ def test_a_machine_without_a_message_is_explained_by_its_reason() -> None:
     )
 
 
-@pytest.mark.parametrize("conditions", [(), (condition("Ready", "False", "NodeNotReady"),)])
-def test_a_machine_that_says_nothing_is_counted(conditions: tuple[Condition, ...]) -> None:
-    found = told(cluster([machine(conditions=conditions)]), MISSING)["NodeClaimReady"]
+def test_a_machine_whose_node_has_failed_is_explained_by_that() -> None:
+    (there,) = machines_of(seen(), wanted(workspace()))
+    text = "Node n offers 0 of 1 GPUs"
+    failed = with_condition(there, "Ready", "False", "ResourceNotRegistered", text)
+    claim = told(cluster([failed]), MISSING)["NodeClaimReady"]
+    assert claim.reason == "ResourceNotRegistered"
+    assert claim.message == f"0 of 1 machines ready; {there.claim_name}: {text}"
+
+
+def test_a_machine_that_says_nothing_is_counted() -> None:
+    found = told(cluster([machine(conditions=())]), MISSING)["NodeClaimReady"]
     assert (found.reason, found.message) == (
         "NodeClaimNotReady",
         "0 of 1 machines ready",

@@ -6,6 +6,8 @@ from jsonschema import Draft202012Validator
 
 from kaito.domain.errors import InvalidInput
 from sim.documents import read
+from sim.fault_kinds import ClockJump
+from sim.injection import over_after_s
 from sim.loading import load
 from sim.manifests import Key
 from sim.scenario import Apply, Delete, Inject, Patch, Scenario
@@ -175,6 +177,60 @@ def test_a_timeline_is_sorted_by_time_and_keeps_the_order_of_one_time(folder: Fo
     assert (scenario.world.region, scenario.world.latency_scale) == ("westus2", 0.5)
     assert scenario.world.latencies_s == {"node_provision": 180.0}
     assert scenario.expectations == (ExpectMachines(machines=0),)
+
+
+def test_every_kind_of_fault_is_read(folder: Folder) -> None:
+    folder.write("ws.yaml", WORKSPACE)
+    scenario = folder.load(
+        """\
+        timeline:
+        - apply: ws.yaml
+        - fault: {kind: operator-crash, after_writes: 3}
+        - fault: {kind: launch-failure, count: 2, reason: quota}
+        - fault: {kind: stale-read, for: 1m, lag: 30s}
+        - fault: {kind: node-loss, workspace: ws, index: 1, how: not-ready, for: 5m}
+        - fault: {kind: image-pull-failure, registry: mcr.microsoft.com, for: 10m}
+        - fault: {kind: dropped-watch, for: 2m}
+        - fault: {kind: clock-jump, back: 1h, for: 3m}
+        - fault: {kind: clock-jump, forward: 1h}
+        expect:
+        - machines: 0
+        """
+    )
+    faults = [step.fault for step in scenario.steps if isinstance(step, Inject)]
+    assert [fault.kind for fault in faults] == [
+        "operator-crash",
+        "launch-failure",
+        "stale-read",
+        "node-loss",
+        "image-pull-failure",
+        "dropped-watch",
+        "clock-jump",
+        "clock-jump",
+    ]
+    assert [over_after_s(fault) for fault in faults] == [10, 0, 60, 300, 600, 120, 180, 0]
+    assert [fault.by_s for fault in faults if isinstance(fault, ClockJump)] == [-3600, 3600]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("{kind: node-loss, workspace: sw}", "no Workspace default/sw is ever applied"),
+        ("{kind: node-loss, workspace: ws, for: 1m}", "Remove for, or write how: not-ready"),
+        ("{kind: image-pull-failure}", "timeline[1].fault.for"),
+        ("{kind: image-pull-failure, for: 1m, registry: a, image: b}", "at most one of registry"),
+        ("{kind: clock-jump}", "exactly one of forward and back"),
+        ("{kind: clock-jump, forward: 1h, back: 1h}", "exactly one of forward and back"),
+        ("{kind: operator-crash, after_writes: 0}", "timeline[1].fault.after_writes"),
+        ("{kind: node-lost}", "kind is one of operator-crash, api-error"),
+    ],
+)
+def test_a_fault_that_makes_no_sense(folder: Folder, fault: str, said: str) -> None:
+    folder.write("ws.yaml", WORKSPACE)
+    text = f"timeline:\n- apply: ws.yaml\n- fault: {fault}\nexpect:\n- machines: 0\n"
+    with pytest.raises(InvalidInput) as error:
+        folder.load(text)
+    assert said in str(error.value)
 
 
 def test_secrets_are_assumed_for_plain_manifests_unless_provided(folder: Folder) -> None:

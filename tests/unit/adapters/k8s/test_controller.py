@@ -79,7 +79,7 @@ class World:
 
     def polled(self) -> list[Key]:
         """What the changes since the last call concern."""
-        self.controller.poll()
+        self.controller.poll(self.clock.now_s())
         found = []
         while (taken := self.controller.take(self.clock.now_s())) is not None:
             key, steps = taken
@@ -290,7 +290,7 @@ def test_a_server_that_fails_loses_nothing(world: World, apply: Apply) -> None:
     world.store.broken = NODE_CLAIM
     apply()
     with pytest.raises(ServerUnavailable):
-        world.controller.poll()
+        world.controller.poll(world.clock.now_s())
     world.store.create(NODE_CLAIM, to_node_claim(machine_spec()))
     world.store.broken = None
     assert set(world.polled()) == {PHI, CLAIM}
@@ -304,6 +304,7 @@ def test_who_acts_on_machines_may_be_somebody_else(store: Moody, clock: Clock) -
 
 
 def test_orphans_are_collected_every_two_minutes(world: World) -> None:
+    assert world.polled() == []
     assert world.controller.next_due_s() == world.clock.now_s() + ORPHANS_EVERY_S
     world.clock.seconds += ORPHANS_EVERY_S
     taken = world.controller.take(world.clock.now_s())
@@ -331,7 +332,7 @@ def drained(steps: Any) -> Outcome:
 def test_each_key_gets_its_round(world: World, apply: Apply) -> None:
     apply()
     world.store.create(NODE_CLAIM, to_node_claim(machine_spec()))
-    world.controller.poll()
+    world.controller.poll(world.clock.now_s())
     assert world.controller.queue_length() == 3
     outcomes = {}
     while (taken := world.controller.take(world.clock.now_s())) is not None:
