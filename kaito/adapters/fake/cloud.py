@@ -108,6 +108,7 @@ class FakeGpuCloud:
         self._wake = wake
         self._recorder = recorder
         self._live: dict[str, MachineLife] = {}
+        self._names_of: dict[str, dict[str, None]] = {}  # of every order, by claim
         self._lives: list[MachineLife] = []
         self._timers: Timers[str] = Timers()
         self._stale_nodes: dict[str, MachineLife] = {}  # Nodes that are to be written, by name
@@ -140,8 +141,7 @@ class FakeGpuCloud:
             address=self._free_address(),
             ordered_at_s=now_s,
         )
-        self._live[order.name] = life
-        self._lives.append(life)
+        self._keep(life)
         self._enter(life, MACHINE_ORDER, "machine_launch", now_s)
         self._wake()
 
@@ -155,7 +155,8 @@ class FakeGpuCloud:
         self._enter(life, MACHINE_RELEASE, "machine_release", now_s)
         self._wake()
 
-    def list_machines(self) -> Sequence[CloudMachine]:
+    def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
+        names = self._live if claim_name is None else self._names_of.get(claim_name, ())
         return [
             CloudMachine(
                 name=name,
@@ -167,8 +168,8 @@ class FakeGpuCloud:
                 provider_id=life.provider_id,
                 created_at_s=life.ordered_at_s,
             )
-            for name, life in sorted(self._live.items())
-            if life.visible
+            for name in sorted(names)
+            if (life := self._live.get(name)) is not None and life.visible
         ]
 
     def adopt(self, nodes: Iterable[KubeObject]) -> list[str]:
@@ -182,8 +183,7 @@ class FakeGpuCloud:
             if life is None or life.order.name in self._live:
                 continue
             life.visible, life.registered, life.state = True, True, CloudState.RUNNING
-            self._live[life.order.name] = life
-            self._lives.append(life)
+            self._keep(life)
             if life.ready_at_s is None:
                 self._enter(life, GPU_DRIVER, "gpu_driver", self._now_s())
             adopted.append(life.node_name)
@@ -208,6 +208,11 @@ class FakeGpuCloud:
                 return now_s + _RETRY_S if due_s is None else min(due_s, now_s + _RETRY_S)
             del self._stale_nodes[life.node_name]
         return self._timers.next_s()
+
+    def _keep(self, life: MachineLife) -> None:
+        self._live[life.order.name] = life
+        self._lives.append(life)
+        self._names_of.setdefault(life.order.claim_name, {})[life.order.name] = None
 
     def _advance(self, life: MachineLife, now_s: float) -> None:
         ended = life.phase
