@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
 
 import typer
 
+from sim.generate import generate
+
 if TYPE_CHECKING:
     from kaito.domain.errors import InvalidInput, Problem
     from sim.result import Calibration, Progress, RunResult
@@ -40,6 +42,8 @@ class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
 
+
+app.command()(generate)
 
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", help="table for people, json for programs.")
