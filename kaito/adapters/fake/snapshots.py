@@ -6,7 +6,7 @@ from kaito.adapters.kube_api import FrozenDict, FrozenList, Json, freeze
 
 _MISSING = object()
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_MAPPINGS: frozenset[type] = frozenset({dict, FrozenDict})  # isinstance of Mapping asks longer
+_MAPPINGS = (dict, FrozenDict)  # isinstance of Mapping asks longer
 
 
 def share(new: Json, old: Json) -> Json:
