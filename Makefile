@@ -63,8 +63,8 @@ crds: $(STAMP) ## Regenerate deploy/crds
 coverage: $(STAMP) ## Hold kaito/domain to full branch coverage by its own tests
 	$(BIN)/python -m pytest --cov=kaito.domain --cov-fail-under=100 tests/unit/domain
 
-bench: $(STAMP) ## Run the benchmarks
-	$(BIN)/python -m pytest --benchmark-enable --benchmark-only benchmarks
+bench: $(STAMP) ## Run the benchmarks; 1,000 and 2,000 Workspaces take some minutes
+	$(BIN)/python -m pytest -s --benchmark-enable --benchmark-only benchmarks
 
 # dev.txt bounds the others: the image gets the versions that were tested.
 lock: ## Pin requirements/*.txt again; UPGRADE=1 takes newer versions

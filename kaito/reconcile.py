@@ -268,7 +268,7 @@ def _observe_and_plan(
 
 
 def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, MachineView]:
-    clouds = [seen for seen in ports.cloud.list_machines() if seen.claim_name == machine.claim_name]
+    clouds = ports.cloud.list_machines(machine.claim_name)
     yield
     current = next((seen for seen in clouds if seen.name == machine.cloud_name), None)
     node = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
 
 import typer
 
+from sim.generate import generate
 from sim.options import ModelsOption
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
 
+
+app.command()(generate)
 
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", help="table for people, json for programs.")

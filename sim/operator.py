@@ -71,10 +71,12 @@ class Operator:
         self._controller: Controller | None = None
         self._workers: list[simpy.Process] = []
         self._woken = env.event()
+        self._changed = True  # since the last poll
 
     def start(self) -> None:
         """Start with nothing in memory."""
         assert self._controller is None, "already running"
+        self._changed = True
         self._controller = self._make_controller(self.wake)
         self._workers = [self._env.process(self._work(self._controller)) for _ in range(WORKERS)]
 
@@ -96,6 +98,7 @@ class Operator:
 
     def wake(self) -> None:
         """Something changed."""
+        self._changed = True
         if not self._woken.triggered:
             self._woken.succeed()
 
@@ -103,8 +106,11 @@ class Operator:
         try:
             while True:
                 try:
-                    controller.poll(float(self._env.now))
+                    if self._changed:
+                        self._changed = False
+                        controller.poll(float(self._env.now))
                 except ServerUnavailable:
+                    self._changed = True
                     yield self._env.timeout(_RETRY_S)
                     continue
                 item = controller.take(float(self._env.now))

@@ -185,13 +185,14 @@ class FrozenList(list[Any]):
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_IMMUTABLE = _SCALARS | {FrozenDict, FrozenList}
 
 
 def freeze(value: Json) -> Json:
     """An immutable copy of a JSON value; what is already frozen is shared, not copied."""
-    if type(value) in _SCALARS or isinstance(value, FrozenDict | FrozenList):
+    if type(value) in _IMMUTABLE:
         return value
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return FrozenDict({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return FrozenList([freeze(item) for item in value])
@@ -202,7 +203,7 @@ def thaw(value: Json) -> Json:
     """A deep, editable copy of a JSON value."""
     if type(value) in _SCALARS:
         return value
-    if isinstance(value, Mapping):
+    if type(value) is FrozenDict or isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [thaw(item) for item in value]

@@ -77,6 +77,8 @@ class ObjectCache:
                 self._subscription.close()
                 self._subscription = None
             else:
+                if not events:
+                    return []
                 with self._guard:
                     self._apply_events(events, changed)
         if self._subscription is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from kaito.domain.candidate import (
@@ -38,6 +39,7 @@ DEFAULT_CONTEXT_TOKENS: Final = 2048
 Source: kaito-project/kaito@056b8280b pkg/workspace/estimator/nodesestimator/estimator.go."""
 
 DEFAULT_NODE_LIMIT: Final = 8
+_KEPT_PLANS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,18 @@ def fit_inference(
 
     Raises: DoesNotFit; InvalidInput when `max_model_len` is outside what the model can do.
     """
+    return _fit_inference(model, instance_type, choice, max_model_len, adapters, node_limit)
+
+
+@lru_cache(maxsize=_KEPT_PLANS)  # many Workspaces ask for the same
+def _fit_inference(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    choice: EngineChoice,
+    max_model_len: int | None,
+    adapters: int,
+    node_limit: int,
+) -> FitPlan:
     assert node_limit >= 1, node_limit
     if max_model_len is not None and not 1 <= max_model_len <= model.token_limit:
         raise InvalidInput(

@@ -172,9 +172,9 @@ class MachineCloud(Protocol):
     def terminate(self, cloud_name: str) -> None:
         """Give the machine back; an unknown or already released name is success."""
 
-    def list_machines(self) -> Sequence[CloudMachine]:
-        """Every machine that kaito ordered and the cloud still has, sorted by name. May lag
-        behind `launch` and `terminate`."""
+    def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
+        """Every machine that kaito ordered and the cloud still has, sorted by name; those of one
+        record only, where it is named. May lag behind `launch` and `terminate`."""
 
 
 class Clock(Protocol):

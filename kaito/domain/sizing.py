@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue
-from kaito.domain.engine import EngineChoice, EngineName, choose_engine
+from kaito.domain.engine import Engine, EngineChoice, EngineName, choose_engine
 from kaito.domain.engine_config import ENGINE_SECTION, MAX_MODEL_LEN, check_engine_config
 from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.fit import DEFAULT_NODE_LIMIT as NODE_LIMIT
@@ -165,11 +166,24 @@ def newer_instance_type(
     tuning: TuningMethod | None,
 ) -> str | None:
     """The cheapest type of the same cloud on which current images run the model."""
+    return _cheapest_modern(
+        model, catalogue.instance_types, catalogue.engines, instance_type.cloud, tuning
+    )
+
+
+@lru_cache(maxsize=1024)  # many Workspaces ask for the same
+def _cheapest_modern(
+    model: ModelProfile,
+    instance_types: tuple[InstanceType, ...],
+    engines: tuple[Engine, ...],
+    cloud: str,
+    tuning: TuningMethod | None,
+) -> str | None:
     fitting = what_would_fit(
         model,
-        catalogue.instance_types,
-        catalogue.engines,
-        cloud=instance_type.cloud,
+        instance_types,
+        engines,
+        cloud=cloud,
         requested=None if tuning else EngineName.VLLM,
         tuning=tuning,
     )

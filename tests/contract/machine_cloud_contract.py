@@ -213,6 +213,16 @@ class ListContract:
         assert world.order().name in listed
         assert listed == sorted(listed)
 
+    def test_of_one_record(self, world: CloudWorld) -> None:
+        mine, other = world.order(), world.order(slot=7)
+        for order in (mine, other):
+            world.cloud.launch(order)
+        world.settle()
+        listed = world.cloud.list_machines(mine.claim_name)
+        assert [one.name for one in listed] == [mine.name]
+        assert listed == [one for one in world.cloud.list_machines() if one.name == mine.name]
+        assert not world.cloud.list_machines("no-such-claim")
+
 
 class MachineCloudContract(LaunchContract, RefusalContract, TerminateContract, ListContract):
     """Has no Test prefix: runs only through its subclasses, which give a `world` fixture."""

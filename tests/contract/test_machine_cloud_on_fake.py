@@ -124,9 +124,12 @@ class TestThroughFaults:
         (found,) = cloud.list_machines()
         lag_s = 1.0
         assert list(cloud.list_machines()) == []
+        assert list(cloud.list_machines(found.claim_name)) == []
         lag_s = 0.0
         cloud.terminate(found.name)
         world.settle()
         assert cloud.list_machines() == []
         lag_s = 1.0
         assert list(cloud.list_machines()) == [found]
+        assert list(cloud.list_machines(found.claim_name)) == [found]
+        assert list(cloud.list_machines("no-such-claim")) == []

@@ -90,8 +90,9 @@ class ListedCloud:
             raise Unavailable(f"{cloud_name} is being upgraded")
         self.machines.pop(cloud_name, None)
 
-    def list_machines(self) -> Sequence[CloudMachine]:
-        return [self.machines[name] for name in sorted(self.machines)]
+    def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
+        found = [self.machines[name] for name in sorted(self.machines)]
+        return [one for one in found if claim_name in {None, one.claim_name}]
 
 
 @dataclass
@@ -607,7 +608,7 @@ def test_records_of_a_workspace_that_is_gone_are_released(world: World) -> None:
 
 def test_orphans_wait_while_the_cloud_cannot_be_asked(world: World) -> None:
     class Silent(ListedCloud):
-        def list_machines(self) -> Sequence[CloudMachine]:
+        def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
             raise Unavailable("no answer")
 
     ports = replace(world.ports, cloud=Silent(world.clock))

@@ -70,6 +70,7 @@ class FakeGpuCloud:
         self._wake = wake
         self._recorder = recorder
         self._live: dict[str, MachineLife] = {}
+        self._names_of: dict[str, dict[str, None]] = {}  # of every order, by claim
         self._lives: list[MachineLife] = []
         self._timers: Timers[str] = Timers()
         self._stale_nodes: dict[str, MachineLife] = {}  # Nodes that are to be written, by name
@@ -136,8 +137,7 @@ class FakeGpuCloud:
             address=self._free_address(),
             ordered_at_s=now_s,
         )
-        self._live[order.name] = life
-        self._lives.append(life)
+        self._keep(life)
         self._enter(life, MACHINE_ORDER, "machine_launch", now_s)
         self._wake()
 
@@ -165,8 +165,9 @@ class FakeGpuCloud:
         self._release(life, now_s)
         self._stale_nodes.pop(life.node_name, None)
 
-    def list_machines(self) -> Sequence[CloudMachine]:
+    def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
         self._supply.read()
+        names = self._live if claim_name is None else self._names_of.get(claim_name, ())
         return [
             CloudMachine(
                 name=name,
@@ -180,8 +181,8 @@ class FakeGpuCloud:
                 error=life.error,
                 evicted=life.evicted,
             )
-            for name, life in sorted(self._live.items())
-            if life.visible
+            for name in sorted(names)
+            if (life := self._live.get(name)) is not None and life.visible
         ]
 
     def adopt(self, nodes: Iterable[KubeObject]) -> list[str]:
@@ -195,8 +196,7 @@ class FakeGpuCloud:
             if life is None or life.order.name in self._live:
                 continue
             life.visible, life.registered, life.state = True, True, CloudState.RUNNING
-            self._live[life.order.name] = life
-            self._lives.append(life)
+            self._keep(life)
             self._supply.count(life.instance_type, life.order.capacity_type)
             self._supply.starts(life.order.name, life.order.capacity_type, self._now_s())
             if life.ready_at_s is None:
@@ -267,6 +267,11 @@ class FakeGpuCloud:
         life.state, life.error, life.visible = CloudState.FAILED, error, True
         if life.node_at_s is not None:
             self._stale_nodes[life.node_name] = life
+
+    def _keep(self, life: MachineLife) -> None:
+        self._live[life.order.name] = life
+        self._lives.append(life)
+        self._names_of.setdefault(life.order.claim_name, {})[life.order.name] = None
 
     def _advance(self, life: MachineLife, now_s: float) -> None:
         ended = life.phase

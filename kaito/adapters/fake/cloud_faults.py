@@ -38,15 +38,22 @@ class FaultyMachineCloud:
     def terminate(self, cloud_name: str) -> None:
         self._through("terminate", lambda: self._inner.terminate(cloud_name))
 
-    def list_machines(self) -> Sequence[CloudMachine]:
+    def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
         fault = self._choose("list_machines")
-        now_s = self._now_s()
-        current = self._inner.list_machines()
-        if self._remembers and current != self._lists[-1][1]:
-            self._lists.append((now_s, current))
+        current = self._remembered(fault) if self._remembers else None
         if isinstance(fault, FailBefore | FailAfter):
             raise Unavailable("the cloud does not answer")
-        if isinstance(fault, StaleBy) and self._remembers:
+        if current is None:
+            return self._inner.list_machines(claim_name)
+        return [seen for seen in current if claim_name in {None, seen.claim_name}]
+
+    def _remembered(self, fault: Fault | None) -> Sequence[CloudMachine]:
+        """Every machine, as a list shows them now or, where it is stale, showed them then."""
+        now_s = self._now_s()
+        current = self._inner.list_machines()
+        if current != self._lists[-1][1]:
+            self._lists.append((now_s, current))
+        if isinstance(fault, StaleBy):
             moment_s = now_s - fault.lag_s
             old = (listed for at_s, listed in reversed(self._lists) if at_s <= moment_s)
             return next(old, self._lists[0][1])

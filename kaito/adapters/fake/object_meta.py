@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from kaito.adapters.fake.api_errors import Problem
 from kaito.adapters.kube_api import Json, KubeObject, Resource
@@ -126,6 +127,7 @@ def label_problems(labels: Mapping[str, Json], field: str) -> list[Problem]:
     return problems
 
 
+@lru_cache(maxsize=4096)  # few keys, on many objects
 def label_key_problem(key: str) -> str:
     """Why a label's (or annotation's, or finalizer's) key is invalid; empty when it is valid."""
     prefix, slash, name = key.rpartition("/")

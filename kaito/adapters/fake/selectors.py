@@ -110,9 +110,14 @@ def label_selector(labels: Mapping[str, str] | str | None) -> LabelSelector:
         return EVERY_LABEL
     if isinstance(labels, str):
         return _parse(labels)
-    for key, value in labels.items():
+    return _equal_to(tuple(labels.items()))
+
+
+@lru_cache(maxsize=16_384)  # a controller asks for the same of each of its objects
+def _equal_to(terms: tuple[tuple[str, str], ...]) -> LabelSelector:
+    for key, value in terms:
         _check(key, value)
-    return LabelSelector(equal=tuple(labels.items()))
+    return LabelSelector(equal=terms)
 
 
 def field_selector(resource: Resource, fields: Mapping[str, str] | str | None) -> FieldSelector:

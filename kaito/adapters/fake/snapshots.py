@@ -6,6 +6,7 @@ from kaito.adapters.kube_api import FrozenDict, FrozenList, Json, freeze
 
 _MISSING = object()
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_MAPPINGS = (dict, FrozenDict)  # isinstance of Mapping asks longer
 
 
 def share(new: Json, old: Json) -> Json:
@@ -17,7 +18,7 @@ def share(new: Json, old: Json) -> Json:
         return old
     if type(new) in _SCALARS:
         return old if type(new) is type(old) and new == old else new
-    if isinstance(new, Mapping):
+    if type(new) in _MAPPINGS or isinstance(new, Mapping):
         return _share_mapping(new, old) if isinstance(old, FrozenDict) else freeze(new)
     if isinstance(new, list | tuple):
         return _share_list(new, old) if isinstance(old, FrozenList) else freeze(new)

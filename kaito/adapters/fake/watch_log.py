@@ -123,6 +123,8 @@ class LogWatch:
         if self._number is None:
             return ()
         self._woken = False
+        if self._position == self._log.end and not self._initial and not self._too_old:
+            return ()  # as most polls find
         if self._too_old:
             raise too_old(self._version, self._log.oldest_version)
         changes = self._log.since(self._position)

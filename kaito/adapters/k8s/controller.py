@@ -190,28 +190,29 @@ class Controller:
             return reconcile_machine(self._ports, key.name)
         return collect_orphans(self._ports, every_s=ORPHANS_EVERY_S)
 
-    def _changes(self, resource: Resource) -> Iterator[tuple[KubeObject, bool]]:
+    def _changes(self, resource: Resource) -> Sequence[tuple[KubeObject, bool]]:
         """What has changed, each as it is now, and whether it is gone."""
         subscription = self._subscriptions.get(resource)
         if subscription is not None:
             try:
-                for event in subscription.poll():
-                    if event.type is not EventType.BOOKMARK:
-                        yield event.object, event.type is EventType.DELETED
+                return [
+                    (event.object, event.type is EventType.DELETED)
+                    for event in subscription.poll()
+                    if event.type is not EventType.BOOKMARK
+                ]
             except Gone:
                 subscription.close()
                 del self._subscriptions[resource]
                 self._missed = True
                 if resource is NODE and self._own_nodes is not None:
                     self._own_nodes.forget_nodes()
-        if resource not in self._subscriptions:
-            page = self._api.list(resource)
-            self._subscriptions[resource] = self._api.watch(
-                resource, resource_version=page.resource_version, wake=self._wake
-            )
-            if resource is WORKSPACE and self._selectors is not None:
-                self._selectors.forget()
-            yield from ((obj, False) for obj in page.items)
+        page = self._api.list(resource)
+        self._subscriptions[resource] = self._api.watch(
+            resource, resource_version=page.resource_version, wake=self._wake
+        )
+        if resource is WORKSPACE and self._selectors is not None:
+            self._selectors.forget()
+        return [(obj, False) for obj in page.items]
 
     def _keys(self, resource: Resource, obj: KubeObject, *, gone: bool) -> Iterator[Key]:
         if self._runs_machines and resource is NODE_CLAIM:

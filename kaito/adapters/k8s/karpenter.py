@@ -19,5 +19,5 @@ class NodeClaimsOnly:
     def terminate(self, cloud_name: str) -> None:
         """Whoever made the machine ends it when its NodeClaim is deleted."""
 
-    def list_machines(self) -> Sequence[CloudMachine]:
+    def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
         return ()

@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 
 from kaito.adapters.k8s import event_recorder, node_claims
 from kaito.adapters.k8s.errors import as_port_errors
+from kaito.adapters.k8s.node_lookup import NodeLookup
+from kaito.adapters.k8s.parsed import Parsed
 from kaito.adapters.k8s.workspace_store import delete_claim
 from kaito.adapters.kube_api import (
     NODE,
@@ -32,6 +34,9 @@ class KubeMachineStore:
         self._owned = {labels.WORKSPACE_NAMESPACE: namespace} if namespace else None
         self._clock = clock
         self._live = live
+        self._nodes = NodeLookup(api)
+        self._machine = Parsed(node_claims.to_machine)
+        self._node_view = Parsed(node_claims.to_node_view)
 
     def read_machine(self, claim_name: str) -> Machine | None:
         with as_port_errors():
@@ -39,12 +44,12 @@ class KubeMachineStore:
                 claim = self._api.get(NODE_CLAIM, claim_name)
             except ObjectNotFound:
                 return None
-        return node_claims.to_machine(claim)
+        return self._machine(claim)
 
     def list_machines(self) -> Sequence[Machine]:
         with as_port_errors():
             claims = self._api.list(NODE_CLAIM, labels=self._owned).items
-        return [machine for claim in claims if (machine := node_claims.to_machine(claim))]
+        return [machine for claim in claims if (machine := self._machine(claim))]
 
     def claim_names(self) -> Collection[str]:
         with as_port_errors():
@@ -64,11 +69,11 @@ class KubeMachineStore:
             labels.SLOT: str(machine.spec.slot),
         }
         with as_port_errors():
-            for found in (owned, None):  # somebody may have taken the labels off
-                for node in map(node_claims.to_node_view, self._api.list(NODE, labels=found).items):
-                    if node.provider_id == provider_id:
-                        return node
-        return None
+            for node in map(self._node_view, self._api.list(NODE, labels=owned).items):
+                if node.provider_id == provider_id:
+                    return node
+            unlabelled = self._nodes.find(provider_id)  # somebody may have taken the labels off
+        return None if unlabelled is None else self._node_view(unlabelled)
 
     def write_machine(self, machine: Machine, record: WriteMachine) -> Machine:
         """Two writes, each at the version before it: the status, which is the fence, then the
@@ -94,7 +99,7 @@ class KubeMachineStore:
                     }
                 }
                 claim = self._api.patch(NODE_CLAIM, machine.claim_name, None, patch)
-        stored = node_claims.to_machine(claim)
+        stored = self._machine(claim)
         if stored is None:
             raise NotFound(f"NodeClaim {machine.claim_name} lost kaito's labels")
         return stored

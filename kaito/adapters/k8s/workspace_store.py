@@ -6,18 +6,19 @@ from contextlib import suppress
 from typing import Any
 
 from kaito.adapters import yaml_values
-from kaito.adapters.k8s import adoption, event_recorder, manifests, node_claims, workspaces
+from kaito.adapters.k8s import adoption, event_recorder, node_claims, workspaces
 from kaito.adapters.k8s.errors import as_port_errors
 from kaito.adapters.k8s.live_workload import (
     address,
-    deviations,
     is_left_behind,
     is_owned,
     to_workload_view,
     updated,
 )
 from kaito.adapters.k8s.manifests import Desired
+from kaito.adapters.k8s.parsed import Parsed
 from kaito.adapters.k8s.pods import to_pod_view
+from kaito.adapters.k8s.workload_differences import WorkloadDifferences
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     JOB,
@@ -65,6 +66,11 @@ class KubeWorkspaceStore:
         self._api = api
         self._clock = clock
         self._provisioner = provisioner
+        self._view = Parsed(workspaces.to_view)
+        self._machine = Parsed(node_claims.to_machine)
+        self._node_view = Parsed(node_claims.to_node_view)
+        self._pod_view = Parsed(to_pod_view)
+        self._differences = WorkloadDifferences()
 
     def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
         with as_port_errors():
@@ -72,13 +78,13 @@ class KubeWorkspaceStore:
                 stored = self._api.get(WORKSPACE, name, namespace)
             except ObjectNotFound:
                 return None
-        return workspaces.to_view(stored)
+        return self._view(stored)
 
     def observe(self, workspace: Workspace) -> ClusterView:
         pods = {labels.WORKSPACE: workspace.name}
         with as_port_errors():
             found_pods = [
-                to_pod_view(pod)
+                self._pod_view(pod)
                 for pod in self._api.list(POD, workspace.namespace, labels=pods).items
             ]
             workloads = [
@@ -98,7 +104,7 @@ class KubeWorkspaceStore:
         return ClusterView(
             machines=tuple(machines),
             adoptable=tuple(adoptable),
-            nodes=tuple(node_claims.to_node_view(node) for node in nodes),
+            nodes=tuple(self._node_view(node) for node in nodes),
             pods=tuple(found_pods),
             config=self._config(workspace),
             has_workload=bool(standing),
@@ -106,7 +112,7 @@ class KubeWorkspaceStore:
         )
 
     def compare(self, workload: Workload) -> WorkloadView:
-        desired = manifests.render(workload)
+        desired = self._differences.desired(workload)
         changed: list[str] = []
         taken, left_behind = "", False
         main = self._find_main(workload, desired[-1])
@@ -118,7 +124,7 @@ class KubeWorkspaceStore:
                     if not inherited or want.resource is SERVICE:
                         changed.append(address(want))
                 elif is_owned(live, workload.owner.uid):
-                    paths = [] if inherited else deviations(want, live)
+                    paths = [] if inherited else self._differences.deviations(want, live)
                     changed += [f"{address(want)} {path}" for path in paths]
                 elif is_left_behind(live, workload.owner):
                     left_behind = True
@@ -159,10 +165,10 @@ class KubeWorkspaceStore:
         }
         with as_port_errors():
             stored = self._api.replace_status(WORKSPACE, body)
-        return workspaces.to_view(stored)
+        return self._view(stored)
 
     def apply_workload(self, workload: Workload, *, replace: bool) -> None:
-        desired = manifests.render(workload)
+        desired = self._differences.desired(workload)
         main = self._find_main(workload, desired[-1])
         inherited = main is not None and adoption.is_inherited(desired[-1], main)
         with as_port_errors():
@@ -180,7 +186,7 @@ class KubeWorkspaceStore:
                         f"{address(want)} exists and does not belong to Workspace "
                         f"{workload.owner.name}: delete or rename it"
                     )
-                if inherited or not deviations(want, live):
+                if inherited or not self._differences.deviations(want, live):
                     continue
                 if replace and want is desired[-1]:
                     self._delete(want.resource, live, "Foreground")
@@ -188,7 +194,7 @@ class KubeWorkspaceStore:
                     self._api.replace(want.resource, updated(want, live))
 
     def adopt_workload(self, workload: Workload) -> None:
-        want = manifests.render(workload)[-1]
+        want = self._differences.desired(workload)[-1]
         live = self._find_main(workload, want)
         if live is None or not adoption.is_unmarked(live):
             return
@@ -272,7 +278,7 @@ class KubeWorkspaceStore:
             claims = self._api.list(NODE_CLAIM, labels=owned).items
             others = self._api.list(NODE_CLAIM, labels=adoptable_labels).items
             nodes = self._api.list(NODE, labels=owned).items
-        machines = [machine for claim in claims if (machine := node_claims.to_machine(claim))]
+        machines = [machine for claim in claims if (machine := self._machine(claim))]
         adoptable = [
             machine for claim in others if (machine := node_claims.to_adoptable(claim, owner))
         ]
@@ -341,7 +347,7 @@ class KubeWorkspaceStore:
     def _patch_finalizers(self, view: WorkspaceView, finalizers: list[str]) -> WorkspaceView:
         with as_port_errors():
             stored = self._patch(view, {"metadata": {"finalizers": finalizers}})
-        return workspaces.to_view(stored)
+        return self._view(stored)
 
     def _config(self, workspace: Workspace) -> ConfigView | None:
         if workspace.inference is not None:

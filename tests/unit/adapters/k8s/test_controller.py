@@ -41,7 +41,7 @@ class NoCloud:
     def terminate(self, cloud_name: str) -> None:
         raise AssertionError(cloud_name)
 
-    def list_machines(self) -> list[CloudMachine]:
+    def list_machines(self, claim_name: str | None = None) -> list[CloudMachine]:
         return []
 
 

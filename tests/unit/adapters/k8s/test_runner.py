@@ -34,7 +34,7 @@ class SoldOutCloud:
     def terminate(self, cloud_name: str) -> None:
         """Nothing was delivered."""
 
-    def list_machines(self) -> list[CloudMachine]:
+    def list_machines(self, claim_name: str | None = None) -> list[CloudMachine]:
         return []
 
 
