@@ -34,7 +34,7 @@ class Engine:
     max_compute_capability: tuple[int, int] | None
     source: str
     flags: frozenset[str] = field(default=frozenset(), repr=False)
-    removed_flags: Mapping[str, str] = field(default_factory=dict, repr=False)
+    removed_flags: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def supports(self, gpu: Gpu) -> bool:
         """Whether the image has kernels for this GPU."""

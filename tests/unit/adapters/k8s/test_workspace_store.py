@@ -36,6 +36,7 @@ from tests.unit.domain.builders import CATALOGUE, MINI, NOW_S, TUNING, condition
 
 Apply = Callable[..., KubeObject]
 ADAPTER = {"source": {"name": "style", "image": "registry.test/style:1"}}
+TOKEN = {"modelAccessSecret": "hugging-face"}
 
 
 @pytest.fixture
@@ -635,7 +636,7 @@ def test_every_preset_makes_a_workload_that_the_store_takes(
         apply(
             name=name,
             instance_type="Standard_ND96isr_H200_v5",
-            inference={"preset": {"name": model.name}},
+            inference={"preset": {"name": model.name, "presetOptions": TOKEN}},
         )
         workload = workload_of(read(port, name))
         port.apply_workload(workload, replace=False)
