@@ -134,7 +134,7 @@ class World:
     def rounds(self) -> list[Key]:
         """Run what is due, and what that makes due; the keys, in order."""
         found = []
-        self.controller.poll(NOW_S)
+        self.controller.poll(self.clock.now_s())
         while (taken := self.controller.take(self.clock.now_s())) is not None:
             key, steps = taken
             outcome = drained(steps)
@@ -142,7 +142,7 @@ class World:
             again_after_s = outcome.again_after_s
             self.controller.done(key, self.clock.now_s(), again_after_s=again_after_s, failed=False)
             found.append(key)
-            self.controller.poll(NOW_S)
+            self.controller.poll(self.clock.now_s())
         return found
 
 
