@@ -24,7 +24,8 @@ def preset_problems(field: str, preset: Preset, catalogue: Catalogue) -> Iterato
             field=f"{field}.name", message=error.message, remedy=error.remedy, rule="model-known"
         )
         return
-    if model.requires_auth and not secret:
+    # An image of the user's own may hold the weights, as KAITO's for private models did.
+    if model.requires_auth and not secret and not preset.preset_options.image:
         yield Problem(
             field=secret_field,
             message=f"is required: Hugging Face asks for a token for {model.hf_id}",

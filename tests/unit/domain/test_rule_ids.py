@@ -419,6 +419,7 @@ def test_a_broken_rule_tells_its_id_and_its_field(rule: str) -> None:
 
 def test_a_token_opens_a_gated_model() -> None:
     assert gated(modelAccessSecret="token")() == []
+    assert gated(image="registry.test/llama:1")() == []
 
 
 def ids_in_code() -> set[str]:
