@@ -83,12 +83,7 @@ def missing_backend(what: str) -> NoReturn:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was measured (`record_property("measured", ...)`), and what was skipped and why,
-    each reason once."""
-    for report in terminalreporter.stats.get("passed", []):
-        for name, told in report.user_properties:
-            if name == "measured":
-                terminalreporter.write_line(f"MEASURED {told}")
+    """Say what was skipped and why, each reason once."""
     reports = terminalreporter.stats.get("skipped", [])
     reasons = Counter(str(report.longrepr[2]) for report in reports)
     for reason, number in sorted(reasons.items()):

@@ -17,9 +17,12 @@ SCENARIOS = Path(__file__).parents[2] / "sim" / "scenarios"
 SCENARIO_FILES = sorted(SCENARIOS.glob("*.yaml"))
 
 
-def quickstart() -> Scenario:
-    """The phi-3 quick start, without its expectations."""
-    loaded = load([str(SCENARIOS / "quickstart_phi_3.yaml")])
+QUICKSTARTS = ("quickstart_phi_3", "quickstart_phi_3_adapters", "quickstart_tuning_phi_3")
+
+
+def quickstart(name: str = QUICKSTARTS[0]) -> Scenario:
+    """A quick start, without its expectations."""
+    loaded = load([str(SCENARIOS / f"{name}.yaml")])
     return Scenario(files=loaded.files, steps=loaded.steps, catalogue=loaded.catalogue)
 
 

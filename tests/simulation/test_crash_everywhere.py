@@ -7,6 +7,8 @@ import pytest
 from kaito.adapters.fake.cloud_faults import CloudVerb
 from kaito.adapters.fake.faults import FailAfter, Fault, Verb
 from kaito.adapters.kube_api import (
+    CONFIG_MAP,
+    JOB,
     NODE,
     NODE_CLAIM,
     POD,
@@ -14,12 +16,19 @@ from kaito.adapters.kube_api import (
     STATEFUL_SET,
     WORKSPACE,
     condition_of,
+    labels_of,
     name_of,
 )
 from sim.operator import ProcessDied
 from sim.result import RunResult
 from sim.world import World
-from tests.simulation.checked_run import deletion, quickstart, run_checked, with_steps
+from tests.simulation.checked_run import (
+    QUICKSTARTS,
+    deletion,
+    quickstart,
+    run_checked,
+    with_steps,
+)
 
 SEED = 3
 DELETE_AT_S = 1500.0
@@ -77,32 +86,35 @@ def row(at_write: int, deaths: Deaths, outcome: str) -> str:
 
 
 def end_of(world: World) -> dict[str, list[str]]:
-    """What there is at the end."""
-    kinds = (NODE, NODE_CLAIM, POD, SERVICE, STATEFUL_SET)
-    return {kind.kind: [name_of(obj) for obj in world.objects(kind)] for kind in kinds}
+    """What there is at the end; of a Job's pods, whose names are drawn, whose they are."""
+    kinds = (NODE, NODE_CLAIM, SERVICE, STATEFUL_SET, JOB, CONFIG_MAP)
+    found = {kind.kind: [name_of(obj) for obj in world.objects(kind)] for kind in kinds}
+    found[POD.kind] = [labels_of(pod).get("job-name", name_of(pod)) for pod in world.objects(POD)]
+    return found
 
 
-def play(deaths: Deaths, *, delete: bool) -> tuple[RunResult, World]:
-    scenario = quickstart()
+def play(name: str, deaths: Deaths, *, delete: bool) -> tuple[RunResult, World]:
+    scenario = quickstart(name)
     if delete:
         scenario = with_steps(scenario, [deletion(scenario, DELETE_AT_S)])
     return run_checked(scenario, seed=SEED, prepare=deaths.install)
 
 
-def writes_of(*, delete: bool) -> int:
+def writes_of(name: str, *, delete: bool) -> int:
     deaths = Deaths(at_write=0)
-    play(deaths, delete=delete)
+    play(name, deaths, delete=delete)
     return deaths.writes
 
 
 @pytest.mark.parametrize("fault", [None, FailAfter()], ids=["dies", "loses the answer"])
 @pytest.mark.parametrize("part", range(PARTS))
-def test_until_ready(part: int, fault: Fault | None, record_property: Record) -> None:
-    usual, usual_world = play(Deaths(at_write=0), delete=False)
-    table = []
-    for at_write in range(1 + part, writes_of(delete=False) + 1, PARTS):
+@pytest.mark.parametrize("name", QUICKSTARTS)
+def test_until_ready(name: str, part: int, fault: Fault | None, record_property: Record) -> None:
+    usual, usual_world = play(name, Deaths(at_write=0), delete=False)
+    table = [f"{name}, until READY"]
+    for at_write in range(1 + part, writes_of(name, delete=False) + 1, PARTS):
         deaths = Deaths(at_write, fault)
-        result, world = play(deaths, delete=False)
+        result, world = play(name, deaths, delete=False)
         assert [one.ready for one in result.workspaces] == [True], f"write {at_write}"
         assert end_of(world) == end_of(usual_world), f"write {at_write}"
         assert len(result.machines) == len(usual.machines) == 1, f"write {at_write}"
@@ -111,13 +123,14 @@ def test_until_ready(part: int, fault: Fault | None, record_property: Record) ->
 
 
 @pytest.mark.parametrize("fault", [None, FailAfter()], ids=["dies", "loses the answer"])
-def test_through_delete(fault: Fault | None, record_property: Record) -> None:
-    first, last = writes_of(delete=False), writes_of(delete=True)
+@pytest.mark.parametrize("name", QUICKSTARTS)
+def test_through_delete(name: str, fault: Fault | None, record_property: Record) -> None:
+    first, last = writes_of(name, delete=False), writes_of(name, delete=True)
     assert last > first
-    table = []
+    table = [f"{name}, through delete"]
     for at_write in range(first + 1, last + 1):
         deaths = Deaths(at_write, fault)
-        result, world = play(deaths, delete=True)
+        result, world = play(name, deaths, delete=True)
         assert world.running_machines() == [], f"write {at_write}"
         assert all(left == [] for left in end_of(world).values()), f"write {at_write}"
         assert [one.deleted_at_s is not None for one in result.workspaces] == [True]
