@@ -57,7 +57,7 @@ from kaito.domain.provisioner import Provisioner
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
 
-RESYNC_S: Final = 300.0  # a safety net: watches wake rounds long before
+RESYNC_S: Final = 900.0  # a safety net: watches wake rounds long before
 DECISIONS_LIMIT: Final = 10_000
 
 
