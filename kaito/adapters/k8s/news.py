@@ -79,7 +79,7 @@ def for_workspaces() -> News:
 
 def for_machines() -> News:
     """What a machine's rounds read, but for what only they write."""
-    return News({NODE_CLAIM: _of_record, NODE: _of_node})
+    return News({NODE_CLAIM: _of_record, NODE: _of_machine})
 
 
 def _asked_for(obj: KubeObject) -> Any:
@@ -110,6 +110,12 @@ def _of_record(claim: KubeObject) -> Any:
 
 def _of_node(node: KubeObject) -> Any:
     return to_node_view(node)
+
+
+def _of_machine(node: KubeObject) -> Any:
+    """A condition may say what is to be asked of the cloud, such as that it wants it back."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return to_node_view(node), [(one["type"], one["status"]) for one in conditions]
 
 
 def _of_pod(pod: KubeObject) -> Any:

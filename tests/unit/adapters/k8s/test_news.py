@@ -82,6 +82,15 @@ def test_what_concerns_a_machine(
     assert is_news(news.for_machines(), NODE_CLAIM, before, after) is expected
 
 
+def test_a_condition_of_its_node_concerns_a_machine() -> None:
+    def node(status: str, beat: str) -> dict[str, Any]:
+        told = {"type": "PreemptScheduled", "status": status, "lastHeartbeatTime": beat}
+        return body(status={"conditions": [told]})
+
+    assert is_news(news.for_machines(), NODE, node("False", "1"), node("True", "1"))
+    assert not is_news(news.for_machines(), NODE, node("False", "1"), node("False", "2"))
+
+
 def test_what_is_gone_is_news_and_so_is_what_comes_after_a_gap() -> None:
     of, obj = news.for_workspaces(), freeze(body())
     assert of.note(WORKSPACE, obj, gone=False)
