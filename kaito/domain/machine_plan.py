@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kaito.domain import machine as states
-from kaito.domain.conditions import Condition, Truth, find, is_true, merge
+from kaito.domain.conditions import Condition, Truth, find, is_true, merge, seen_at
 from kaito.domain.errors import (
     CapacityUnavailable,
     MachineLimitReached,
@@ -343,7 +343,7 @@ def _record(
     provider_id: str = "",
     node_name: str = "",
 ) -> WriteMachine:
-    stamped = [replace(found, observed_generation=machine.generation) for found in conditions]
+    stamped = seen_at(machine.generation, conditions)
     return WriteMachine(
         attempt=attempt or machine.attempt,
         conditions=merge(machine.conditions, stamped, now_s=now_s),

@@ -24,6 +24,9 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "integer": (int,),
     "number": (int, float),
 }
+# Types of which a value of that very type is one, without a further question.
+_PLAIN: Final[Mapping[str, type]] = {"string": str, "boolean": bool, "integer": int}
+_RULES: Final = ("enum", "minimum", "format")
 _DATE_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -118,10 +121,17 @@ def _field_problems(value: Mapping[str, Any], schema: Schema, path: str) -> Iter
     for key, item in value.items():
         if item is None or (not path and key == "metadata"):
             continue
-        if key in properties:
-            yield from problems(item, properties[key], f"{joint}{key}")
-        elif isinstance(others, Mapping):
-            yield from problems(item, others, f"{joint}{key}")
+        below = properties.get(key, others if isinstance(others, Mapping) else None)
+        if below is not None and not _is_plain(item, below):
+            yield from problems(item, below, f"{joint}{key}")
+
+
+def _is_plain(value: Json, schema: Schema) -> bool:
+    """Whether there can be nothing wrong with it: most values are of the right type, and no more is
+    asked of them."""
+    if type(value) is not _PLAIN.get(schema.get("type", "")):
+        return False
+    return not any(rule in schema for rule in _RULES)
 
 
 def _repeated(items: list[Json], keys: list[str], path: str) -> Iterator[Problem]:
