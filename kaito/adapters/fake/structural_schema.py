@@ -26,6 +26,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }
 # Types of which a value of that very type is one, without a further question.
 _PLAIN: Final[Mapping[str, type]] = {"string": str, "boolean": bool, "integer": int}
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _RULES: Final = ("enum", "minimum", "format")
 _DATE_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
@@ -34,6 +35,8 @@ _DATE_TIME: Final = re.compile(
 
 def pruned(value: Json, schema: Schema, path: str = "", unknown: list[str] | None = None) -> Json:
     """`value` without the fields that the schema does not know, whose paths go to `unknown`."""
+    if type(value) in _SCALARS:
+        return value
     unknown = [] if unknown is None else unknown
     if isinstance(value, list):
         items = schema.get("items") or {}
@@ -58,6 +61,8 @@ def pruned(value: Json, schema: Schema, path: str = "", unknown: list[str] | Non
 
 def defaulted(value: Json, schema: Schema) -> Json:
     """`value` with the schema's defaults, and without nulls where it allows none."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, list):
         items = schema.get("items") or {}
         return [defaulted(one, items) for one in value]
@@ -87,6 +92,8 @@ def problems(value: Json, schema: Schema, path: str = "") -> Iterator[Problem]:
         yield Problem(path, detail)
         return
     yield from _scalar_problems(value, schema, path)
+    if type(value) in _SCALARS:
+        return
     if isinstance(value, list):
         items = schema.get("items") or {}
         for index, one in enumerate(value):
