@@ -57,7 +57,7 @@ from kaito.domain.provisioner import Provisioner
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
 
-RESYNC_S: Final = 300.0  # a safety net: watches wake rounds long before
+RESYNC_S: Final = 900.0  # a safety net: watches wake rounds long before
 DECISIONS_LIMIT: Final = 10_000
 
 
@@ -204,33 +204,27 @@ def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
         yield
         machines = ports.machines.list_machines()
         yield
+        uids = ports.machines.workspace_uids()
+        yield
         for step in orphans(clouds, claim_names, now_s=seen_s):
             with suppress(PortError):  # one that stays must not keep the others
                 ports.cloud.terminate(step.cloud_name)
             yield
         for machine in machines:
-            if machine.deleting:
+            owner = machine.spec.owner
+            # The cache may be believed where it says yes, which spares a request for every
+            # machine; a no is made sure of.
+            if machine.deleting or owner.uid in uids:
                 continue
             with suppress(PortError):
-                known = yield from _owner_is_known(ports, machine.spec.owner)
+                known = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
+                yield
                 if not known:
                     ports.machines.delete_record(machine.claim_name, machine.uid)
             yield
     except PortError:
         return Outcome(every_s)  # the next round is soon enough
     return Outcome(every_s)
-
-
-def _owner_is_known(ports: Ports, owner: Owner) -> Generator[None, None, bool]:
-    """Whether the Workspace exists. The cache may be believed where it says yes, which spares a
-    request for every machine; a no is made sure of."""
-    cached = ports.workspaces.read_workspace(owner.namespace, owner.name)
-    yield
-    if cached is not None and cached.workspace.uid == owner.uid:
-        return True
-    exists = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
-    yield
-    return exists
 
 
 def _owner_is_paused(ports: Ports, owner: Owner) -> Generator[None, None, bool]:

@@ -26,6 +26,14 @@ def generate(
     deleted: Annotated[
         float, typer.Option(min=0, max=1, help="Share of Workspaces deleted within the hour.")
     ] = 0.1,
+    quota_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the vCPUs that the quotas allow at a time; raised in the end.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write; default: stdout."),
@@ -60,6 +68,7 @@ def generate(
             several_nodes_share=several_nodes,
             refused_share=refused,
             deleted_share=deleted,
+            quota_share=quota_share,
         )
         text = as_yaml(generate(load, load_catalogue()))
         if output is None:

@@ -120,6 +120,7 @@ class Invariants:
         self._claims: dict[str, str] = {}
         self._nodes: set[str] = set()
         self._ready_pods: dict[Key, dict[str, str]] = {}
+        self._served_on: dict[str, dict[Key, None]] = {}  # by Node: whose pods were ready there
         self._machines: dict[str, list[int]] = {}
         self._owner_of_claim: dict[str, str] = {}
         self._seen_machines = 0
@@ -219,15 +220,15 @@ class Invariants:
         if gone is (name not in self._nodes):
             return
         (self._nodes.discard if gone else self._nodes.add)(name)
-        for key, ready in self._ready_pods.items():
-            if name in ready.values():
-                self._judge_status(key)
+        for key in self._served_on.get(name, ()):
+            self._judge_status(key)
 
     def _take_in_pod(self, pod: KubeObject, *, gone: bool) -> None:
         key = _workspace_of_pod(pod)
         ready = self._ready_pods.setdefault(key, {})
         if not gone and is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]:
-            ready[name_of(pod)] = pod["spec"]["nodeName"]
+            ready[name_of(pod)] = node = pod["spec"]["nodeName"]
+            self._served_on.setdefault(node, {})[key] = None
         else:
             ready.pop(name_of(pod), None)
         self._judge_status(key)

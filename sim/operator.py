@@ -1,5 +1,6 @@
 """The operator's process in the twin: production's controller and rounds, on virtual time."""
 
+import math
 from collections.abc import Callable, Generator
 from random import Random
 from typing import Any, Final, Protocol, TypeAlias
@@ -70,13 +71,15 @@ class Operator:
         self._on_error = on_error
         self._controller: Controller | None = None
         self._workers: list[simpy.Process] = []
-        self._woken = env.event()
+        self._idle: list[simpy.Event] = []  # one for each worker that has nothing to do
+        self._alarm_s = math.inf
         self._changed = True  # since the last poll
 
     def start(self) -> None:
         """Start with nothing in memory."""
         assert self._controller is None, "already running"
         self._changed = True
+        self._idle.clear()
         self._controller = self._make_controller(self.wake)
         self._workers = [self._env.process(self._work(self._controller)) for _ in range(WORKERS)]
 
@@ -99,8 +102,12 @@ class Operator:
     def wake(self) -> None:
         """Something changed."""
         self._changed = True
-        if not self._woken.triggered:
-            self._woken.succeed()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Let one idle worker look for work; it rouses the next if there is more."""
+        if self._idle:
+            self._idle.pop().succeed()
 
     def _work(self, controller: Controller) -> _Process:
         try:
@@ -117,6 +124,9 @@ class Operator:
                 if item is None:
                     yield self._rest(controller)
                     continue
+                due_s = controller.next_due_s()
+                if due_s is not None and due_s <= float(self._env.now):
+                    self._rouse()
                 key, steps = item
                 outcome = yield from self._drain(steps)
                 if outcome.error is not None:
@@ -146,10 +156,15 @@ class Operator:
 
     def _rest(self, controller: Controller) -> simpy.Event:
         """An event for the next change or the next due round."""
-        if self._woken.triggered:
-            self._woken = self._env.event()
         due_s = controller.next_due_s()
-        if due_s is None:
-            return self._woken
-        pause = self._env.timeout(max(due_s - float(self._env.now), 0.0))
-        return self._woken | pause
+        if due_s is not None and due_s < self._alarm_s:
+            self._alarm_s = due_s
+            alarm = self._env.timeout(max(due_s - float(self._env.now), 0.0))
+            alarm.callbacks.append(self._ring)
+        woken = self._env.event()
+        self._idle.append(woken)
+        return woken
+
+    def _ring(self, _alarm: simpy.Event) -> None:
+        self._alarm_s = math.inf
+        self._rouse()

@@ -64,6 +64,7 @@ class Recorder:
         self._epoch_s = epoch_s
         self._subjects: dict[str, _Subject] = {}
         self._workspace_of: dict[str, tuple[str, str]] = {}
+        self._subjects_of: dict[tuple[str, str], dict[str, None]] = {}
         self._subscriptions: list[tuple[Resource, Subscription]] = []
         self.workspaces: dict[tuple[str, str, str], WorkspaceTrack] = {}
         self.events: dict[tuple[str, str], EventResult] = {}
@@ -117,13 +118,13 @@ class Recorder:
     def phases_of(self, namespace: str, name: str) -> tuple[Phase, ...]:
         """The Workspace's phases by start, those of several machines or pods laid together."""
         found: list[Phase] = []
-        for subject, track in self._subjects.items():
-            if self._workspace_of.get(subject) == (namespace, name):
-                found += track.closed
-                found += [
-                    Phase(name=one.name, start_s=one.start_s, detail=one.detail)
-                    for one in track.running.values()
-                ]
+        for subject in self._subjects_of.get((namespace, name), ()):
+            track = self._subjects.get(subject, _Subject())
+            found += track.closed
+            found += [
+                Phase(name=one.name, start_s=one.start_s, detail=one.detail)
+                for one in track.running.values()
+            ]
         return tuple(_together(sorted(found, key=lambda phase: (phase.start_s, phase.name))))
 
     def phases_of_pod(self, namespace: str, name: str) -> tuple[Phase, ...]:
@@ -170,7 +171,13 @@ class Recorder:
     def _remember_owner(self, subject: str, found: Mapping[str, str]) -> None:
         if labels.WORKSPACE in found and labels.WORKSPACE_NAMESPACE in found:
             owner = (found[labels.WORKSPACE_NAMESPACE], found[labels.WORKSPACE])
+            before = self._workspace_of.get(subject)
+            if before == owner:
+                return
+            if before is not None:
+                del self._subjects_of[before][subject]
             self._workspace_of[subject] = owner
+            self._subjects_of.setdefault(owner, {})[subject] = None
 
     def _take_in_workspace(self, event: WatchEvent, at_s: float) -> None:
         obj = event.object

@@ -192,6 +192,8 @@ def freeze(value: Json) -> Json:
     """An immutable copy of a JSON value; what is already frozen is shared, not copied."""
     if type(value) in _IMMUTABLE:
         return value
+    if type(value) is list:
+        return FrozenList([freeze(item) for item in value])
     if type(value) is dict or isinstance(value, Mapping):
         return FrozenDict({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list | tuple):

@@ -62,7 +62,39 @@ def merge(
     merged = []
     for before in old:
         after = fresh.pop(before.type, before)
+        if _says_the_same(after, before):
+            after = before
         kept = min(before.since_s, seen_s) if after.status == before.status else seen_s
-        merged.append(replace(after, since_s=kept))
-    merged += [replace(condition, since_s=seen_s) for condition in fresh.values()]
+        merged.append(_since(after, kept))
+    merged += [_since(condition, seen_s) for condition in fresh.values()]
     return tuple(merged)
+
+
+def seen_at(generation: int, conditions: Iterable[Condition]) -> list[Condition]:
+    """The conditions as of that generation of the object."""
+    return [
+        Condition(
+            type=found.type,
+            status=found.status,
+            reason=found.reason,
+            message=found.message,
+            observed_generation=generation,
+            since_s=found.since_s,
+        )
+        for found in conditions
+    ]
+
+
+def _says_the_same(one: Condition, other: Condition) -> bool:
+    """Whether nothing but the time differs."""
+    return (
+        one.status == other.status
+        and one.reason == other.reason
+        and one.message == other.message
+        and one.observed_generation == other.observed_generation
+    )
+
+
+def _since(found: Condition, since_s: float) -> Condition:
+    """The condition with another time; the very same where that is its time."""
+    return found if found.since_s == since_s else replace(found, since_s=since_s)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kaito.domain import machine as states
-from kaito.domain.conditions import Condition, Truth, find, is_true, merge
+from kaito.domain.conditions import Condition, Truth, find, is_true, merge, seen_at
 from kaito.domain.errors import (
     CapacityUnavailable,
     MachineLimitReached,
@@ -56,7 +56,10 @@ __all__ = [
     "retry_pause_s",
 ]
 
-RECHECK_S: Final = 15.0  # how often the cloud is asked while a machine starts or ends
+RECHECK_S: Final = 15.0  # how often the cloud is asked while a machine is ordered or ends
+# While the cloud creates and starts one: that takes minutes (presets/latencies.yaml), and when its
+# Node comes or changes, the plan is made at once.
+FOLLOW_S: Final = 60.0
 ORPHAN_GRACE_S: Final = 120.0  # a machine without a record this old was not just ordered
 
 
@@ -248,11 +251,12 @@ def _follow(
 ) -> MachinePlan:
     steps: list[MachineStep] = []
     conditions = [_condition(states.LAUNCHED, "True", "Launched", "")]
-    requeue_after_s: float | None = RECHECK_S
+    requeue_after_s: float | None
     if node is None:
         if _waited_longer(machine, states.REGISTERED, limits.register_s, now_s):
             text = f"no Node for {limits.register_s:.0f} s"
             return _give_up(machine, "RegistrationTimeout", text, now_s)
+        requeue_after_s = _look_again_s(machine, states.REGISTERED, limits.register_s, now_s)
         waiting = f"waiting for the Node of {current.name}"
         conditions += [
             _condition(states.REGISTERED, "False", "NodeNotFound", waiting),
@@ -275,6 +279,7 @@ def _follow(
             if _waited_longer(machine, states.READY, limits.unhealthy_s, now_s):
                 text = f"{unready[1]} for {limits.unhealthy_s:.0f} s"
                 return _give_up(machine, "NodeUnhealthy", text, now_s)
+            requeue_after_s = _look_again_s(machine, states.READY, limits.unhealthy_s, now_s)
             conditions += [
                 _condition(states.INITIALIZED, "True", "Initialized", ""),
                 _condition(states.READY, "False", *unready),
@@ -283,6 +288,7 @@ def _follow(
             text = f"{unready[1]} for {limits.initialize_s:.0f} s after the Node came"
             return _give_up(machine, "InitializationTimeout", text, now_s)
         else:
+            requeue_after_s = _look_again_s(machine, states.INITIALIZED, limits.initialize_s, now_s)
             conditions += [
                 _condition(states.INITIALIZED, "False", *unready),
                 *_not_yet(states.INITIALIZED),
@@ -337,7 +343,7 @@ def _record(
     provider_id: str = "",
     node_name: str = "",
 ) -> WriteMachine:
-    stamped = [replace(found, observed_generation=machine.generation) for found in conditions]
+    stamped = seen_at(machine.generation, conditions)
     return WriteMachine(
         attempt=attempt or machine.attempt,
         conditions=merge(machine.conditions, stamped, now_s=now_s),
@@ -387,6 +393,15 @@ def _waited_longer(machine: Machine, kind: str, limit_s: float, now_s: float) ->
     """Whether the machine has been waiting for `kind` for more than `limit_s` seconds."""
     waiting = find(machine.conditions, kind)
     return waiting is not None and waiting.status == "False" and now_s - waiting.since_s > limit_s
+
+
+def _look_again_s(machine: Machine, kind: str, limit_s: float, now_s: float) -> float:
+    """When to look at a machine that waits for `kind`: no later than its time is up."""
+    waiting = find(machine.conditions, kind)
+    if waiting is None or waiting.status != "False":
+        return FOLLOW_S
+    left_s = waiting.since_s + limit_s - now_s
+    return min(FOLLOW_S, max(left_s, 0.0) + 1.0)
 
 
 def _missing_labels(machine: Machine, node: NodeView) -> tuple[tuple[str, str], ...]:

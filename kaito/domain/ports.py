@@ -111,6 +111,9 @@ class MachineStore(Protocol):
     def claim_names(self) -> Collection[str]:
         """The names of all records, kaito's and others'."""
 
+    def workspace_uids(self) -> Collection[str]:
+        """The UIDs of all Workspaces, deleted or not. May lag."""
+
     def workspace_exists(self, namespace: str, name: str, uid: str) -> bool:
         """Whether the Workspace with this UID exists, deleted or not, read past any cache."""
 

@@ -59,7 +59,7 @@ from kaito.domain.workspace_status import (
 
 __all__ = ["machine_labels", "machine_specs", "owner_of", "plan_workspace", "write_rejected"]
 
-RECHECK_S: Final = 60.0  # a safety net: watches wake the plan long before
+RECHECK_S: Final = 300.0  # a safety net: watches wake the plan long before
 DELETE_RECHECK_S: Final = 15.0
 
 

@@ -11,7 +11,7 @@ from kaito.domain.cluster_view import (
     WorkloadView,
     WorkspaceView,
 )
-from kaito.domain.conditions import Condition, condition, cut_message, find, merge
+from kaito.domain.conditions import Condition, condition, cut_message, find, merge, seen_at
 from kaito.domain.decision import Wanted
 from kaito.domain.pause import as_told, is_paused, without_pause
 from kaito.domain.rollout import Surge
@@ -200,7 +200,7 @@ def merge_conditions(
 ) -> WorkspaceStatus:
     """The observed status with `conditions` laid over it, stamped with the generation seen. That
     it was paused is not kept: if it still is, one of `conditions` says so."""
-    stamped = [_at(view, found) for found in conditions]
+    stamped = seen_at(view.workspace.metadata.generation, conditions)
     merged = replace(view.status, conditions=merge(view.status.conditions, stamped, now_s=now_s))
     return merged if any(found.type == st.PAUSED for found in stamped) else without_pause(merged)
 
@@ -222,7 +222,3 @@ def _was_done(view: WorkspaceView) -> bool:
         and done.is_true
         and done.observed_generation == view.workspace.metadata.generation
     )
-
-
-def _at(view: WorkspaceView, found: Condition) -> Condition:
-    return replace(found, observed_generation=view.workspace.metadata.generation)

@@ -72,6 +72,7 @@ class FakeGpuCloud:
         self._live: dict[str, MachineLife] = {}
         self._names_of: dict[str, dict[str, None]] = {}  # of every order, by claim
         self._lives: list[MachineLife] = []
+        self._addresses: set[str] = set()
         self._timers: Timers[str] = Timers()
         self._stale_nodes: dict[str, MachineLife] = {}  # Nodes that are to be written, by name
         self._refusals: list[PortError] = []
@@ -254,6 +255,7 @@ class FakeGpuCloud:
         name, capacity_type = life.order.name, life.order.capacity_type
         life.released_at_s = now_s
         del self._live[name]
+        self._addresses.discard(life.address)
         self._supply.market.leave(name)
         self._supply.take_back(life.instance_type, capacity_type, life.sold_in)
         if life.node_at_s is not None:
@@ -270,6 +272,7 @@ class FakeGpuCloud:
 
     def _keep(self, life: MachineLife) -> None:
         self._live[life.order.name] = life
+        self._addresses.add(life.address)
         self._lives.append(life)
         self._names_of.setdefault(life.order.claim_name, {})[life.order.name] = None
 
@@ -354,9 +357,8 @@ class FakeGpuCloud:
 
     def _free_address(self) -> str:
         """Each machine's own, one after the other, as long as the subnet has any left."""
-        taken = {life.address for life in self._live.values()}
         number = len(self._lives)
-        while internal_address(number) in taken:
+        while internal_address(number) in self._addresses:
             number += 1
         return internal_address(number)
 

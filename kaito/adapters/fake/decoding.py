@@ -169,7 +169,7 @@ class Decoder:
         fields = {key: value for key, value in body.items() if key not in _TYPED}
         if resource.is_custom:
             schema = self._schema(resource)
-            fields = fields if schema is None else defaulted(pruned(fields, schema), schema)
+            fields = fields if schema is None else _shaped(fields, schema, old)
         else:
             schema = _BUILT_IN.get((resource.group, resource.plural), _ANY)
             new = {key: value for key, value in fields.items() if value is not old.get(key)}
@@ -184,10 +184,19 @@ class Decoder:
             return []
         return [Problem("kind", f'Invalid value: "{draft["kind"]}": must be {resource.kind}')]
 
-    def problems(self, resource: Resource, draft: KubeObject) -> list[Problem]:
-        """What a custom object's schema finds wrong with it."""
+    def problems(
+        self, resource: Resource, draft: KubeObject, old: KubeObject | None = None
+    ) -> list[Problem]:
+        """What a custom object's schema finds wrong with it; parts shared with `old` are known to
+        be good."""
         schema = self._schema(resource)
-        return [] if schema is None else list(problems(draft, schema))
+        if schema is None:
+            return []
+        if old is None:
+            return list(problems(draft, schema))
+        new = {key: item for key, item in draft.items() if item is not old.get(key)}
+        missing = [key for key in schema.get("required") or () if draft.get(key) is None]
+        return list(problems(new, {**schema, "required": missing}))
 
     def presented(self, resource: Resource, obj: KubeObject) -> KubeObject:
         """A stored object in the version that is asked for, without what that does not know."""
@@ -204,6 +213,19 @@ class Decoder:
 
     def _schema(self, resource: Resource) -> Schema | None:
         return self._custom.get((resource.group, resource.plural, resource.version))
+
+
+def _shaped(fields: dict[str, Any], schema: Schema, old: KubeObject) -> dict[str, Any]:
+    """A custom object's fields without what its schema does not know, and with its defaults."""
+    new = {key: item for key, item in fields.items() if item is not old.get(key)}
+    shaped = defaulted(pruned(new, schema), schema)
+    assert isinstance(shaped, dict), "an object stays one"
+    kept = {
+        key: shaped[key] if key in new else item
+        for key, item in fields.items()
+        if key in shaped or key not in new
+    }
+    return {**shaped, **kept}
 
 
 def _without_unknown(value: Any, schema: Schema) -> Any:

@@ -3,11 +3,12 @@
 The order of the questions is kube-scheduler's default plugin order: the first that fails speaks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from kaito.adapters.kube_api import KubeObject, is_true, labels_of, name_of
 
+NOT_SELECTED: Final = "node(s) didn't match Pod's node affinity/selector"
 _BLOCKING_EFFECTS: Final = frozenset({"NoSchedule", "NoExecute"})
 _UNSCHEDULABLE: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 # The node life-cycle controller keeps this taint on a node that is not Ready.
@@ -16,18 +17,30 @@ _NOT_READY: Final = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedul
 
 def mismatch(pod: KubeObject, node: KubeObject) -> str:
     """The reason that does not depend on what else runs there; empty when there is none."""
-    tolerations = pod["spec"].get("tolerations") or ()
+    return barred(pod, bars(node)) or ("" if _selected(pod, node) else NOT_SELECTED)
+
+
+def bars(node: KubeObject) -> Iterator[Mapping[str, Any]]:
+    """The taints that keep a pod off the node, in the order in which they are asked about, and
+    what counts as one."""
     spec = node.get("spec") or {}
-    if spec.get("unschedulable") and not _tolerated(_UNSCHEDULABLE, tolerations):
-        return "node(s) were unschedulable"
-    taints = list(spec.get("taints") or ())
+    if spec.get("unschedulable"):
+        yield _UNSCHEDULABLE
+    for taint in spec.get("taints") or ():
+        if taint.get("effect") in _BLOCKING_EFFECTS:
+            yield taint
     if not is_true(node, "Ready"):
-        taints.append(_NOT_READY)
+        yield _NOT_READY
+
+
+def barred(pod: KubeObject, taints: Iterable[Mapping[str, Any]]) -> str:
+    """Which of these the pod does not tolerate, as a reason; empty when there is none."""
+    tolerations = pod["spec"].get("tolerations") or ()
     for taint in taints:
-        if taint.get("effect") in _BLOCKING_EFFECTS and not _tolerated(taint, tolerations):
+        if not _tolerated(taint, tolerations):
+            if taint["key"] == _UNSCHEDULABLE["key"]:
+                return "node(s) were unschedulable"
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
-    if not _selected(pod, node):
-        return "node(s) didn't match Pod's node affinity/selector"
     return ""
 
 

@@ -3,7 +3,7 @@ to the first by name."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from kaito.adapters.fake.events import EventRecorder
@@ -13,6 +13,7 @@ from kaito.adapters.fake.node_fit import (
     shortages,
     unschedulable_message,
 )
+from kaito.adapters.fake.node_index import NodeIndex
 from kaito.adapters.fake.pod_resources import amounts, pod_requests
 from kaito.adapters.fake.pods import is_deleting, is_terminal, node_name_of, with_condition
 from kaito.adapters.fake.timers import Timers
@@ -42,26 +43,10 @@ MAX_PODS: Final = 110
 
 @dataclass(slots=True)
 class _Waiting:
-    """A pod without a node: which nodes match it, and why the others do not."""
+    """A pod without a node, and the nodes that match it."""
 
     requests: Mapping[str, int]
-    mismatches: dict[str, str] = field(default_factory=dict)
-    candidates: set[str] = field(default_factory=set)
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def judge(self, node_name: str, reason: str) -> None:
-        self.forget(node_name)
-        if reason:
-            self.mismatches[node_name] = reason
-            self.reasons[reason] += 1
-        else:
-            self.candidates.add(node_name)
-
-    def forget(self, node_name: str) -> None:
-        self.candidates.discard(node_name)
-        reason = self.mismatches.pop(node_name, "")
-        if reason:
-            self.reasons[reason] -= 1
+    candidates: set[str]
 
 
 class Scheduler:
@@ -81,6 +66,7 @@ class Scheduler:
         self._roomier_nodes: dict[str, None] = {}
         self._due: Timers[Key] = Timers()
         self._new: dict[Key, None] = {}
+        self._index = NodeIndex()
         self._nodes = ObjectCache(api, NODE, wake)
         self._nodes.on_change(self._node_changed)
         self._pods = ObjectCache(api, POD, wake)
@@ -108,14 +94,13 @@ class Scheduler:
         for name in self._changed_nodes:
             node = self._nodes.get(("", name))
             for key, waiting in self._waiting.items():
+                pod = self._pods.get(key)
+                assert pod is not None, "a waiting pod is in the cache"
                 concerned = name in waiting.candidates
-                if node is None:
-                    waiting.forget(name)
-                else:
-                    pod = self._pods.get(key)
-                    assert pod is not None, "a waiting pod is in the cache"
-                    waiting.judge(name, mismatch(pod, node))
-                concerned = concerned or name in waiting.candidates
+                waiting.candidates.discard(name)
+                if node is not None and not mismatch(pod, node):
+                    waiting.candidates.add(name)
+                    concerned = True
                 self._due.hasten(key, now_s if concerned else now_s + STALE_MESSAGE_S)
         self._changed_nodes.clear()
         for name in self._roomier_nodes:
@@ -127,14 +112,12 @@ class Scheduler:
     def _welcome(self, key: Key) -> None:
         pod = self._pods.get(key)
         assert pod is not None, "a new pod is in the cache"
-        waiting = self._waiting[key] = _Waiting(pod_requests(pod))
-        for node in self._nodes.values():
-            waiting.judge(name_of(node), mismatch(pod, node))
+        self._waiting[key] = _Waiting(pod_requests(pod), self._index.candidates(pod))
 
     def _try(self, key: Key, now_s: float) -> None:
         pod, waiting = self._pods.get(key), self._waiting[key]
         assert pod is not None, "a waiting pod is in the cache"
-        reasons = Counter(waiting.reasons)
+        lacking: Counter[str] = Counter()
         try:
             for name in sorted(waiting.candidates, key=lambda name: self._rank(pod, name)):
                 short = shortages(
@@ -143,7 +126,8 @@ class Scheduler:
                 if not short:
                     self._bind(pod, name, now_s)
                     return
-                reasons.update(short)
+                lacking.update(short)
+            reasons = self._index.reasons(pod, len(waiting.candidates)) + lacking
             self._explain(pod, unschedulable_message(len(self._nodes), reasons), now_s)
         except ObjectNotFound:
             return  # the event of its deletion is on the way
@@ -178,11 +162,13 @@ class Scheduler:
         name = name_of(node)
         if after is None:
             del self._allocatable[name]
+            self._index.remove(name)
         else:
             status = after.get("status") or {}
             allocatable = status.get("allocatable") or status.get("capacity") or {}
             if before is None or _schedulable_part(before) != _schedulable_part(after):
                 self._allocatable[name] = {"pods": MAX_PODS * 1000, **amounts(allocatable)}
+                self._index.put(after)
             else:
                 return
         self._changed_nodes[name] = None

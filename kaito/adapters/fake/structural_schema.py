@@ -24,6 +24,10 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "integer": (int,),
     "number": (int, float),
 }
+# Types of which a value of that very type is one, without a further question.
+_PLAIN: Final[Mapping[str, type]] = {"string": str, "boolean": bool, "integer": int}
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+_RULES: Final = ("enum", "minimum", "format")
 _DATE_TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -31,6 +35,8 @@ _DATE_TIME: Final = re.compile(
 
 def pruned(value: Json, schema: Schema, path: str = "", unknown: list[str] | None = None) -> Json:
     """`value` without the fields that the schema does not know, whose paths go to `unknown`."""
+    if type(value) in _SCALARS:
+        return value
     unknown = [] if unknown is None else unknown
     if isinstance(value, list):
         items = schema.get("items") or {}
@@ -55,6 +61,8 @@ def pruned(value: Json, schema: Schema, path: str = "", unknown: list[str] | Non
 
 def defaulted(value: Json, schema: Schema) -> Json:
     """`value` with the schema's defaults, and without nulls where it allows none."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, list):
         items = schema.get("items") or {}
         return [defaulted(one, items) for one in value]
@@ -84,6 +92,8 @@ def problems(value: Json, schema: Schema, path: str = "") -> Iterator[Problem]:
         yield Problem(path, detail)
         return
     yield from _scalar_problems(value, schema, path)
+    if type(value) in _SCALARS:
+        return
     if isinstance(value, list):
         items = schema.get("items") or {}
         for index, one in enumerate(value):
@@ -118,10 +128,17 @@ def _field_problems(value: Mapping[str, Any], schema: Schema, path: str) -> Iter
     for key, item in value.items():
         if item is None or (not path and key == "metadata"):
             continue
-        if key in properties:
-            yield from problems(item, properties[key], f"{joint}{key}")
-        elif isinstance(others, Mapping):
-            yield from problems(item, others, f"{joint}{key}")
+        below = properties.get(key, others if isinstance(others, Mapping) else None)
+        if below is not None and not _is_plain(item, below):
+            yield from problems(item, below, f"{joint}{key}")
+
+
+def _is_plain(value: Json, schema: Schema) -> bool:
+    """Whether there can be nothing wrong with it: most values are of the right type, and no more is
+    asked of them."""
+    if type(value) is not _PLAIN.get(schema.get("type", "")):
+        return False
+    return not any(rule in schema for rule in _RULES)
 
 
 def _repeated(items: list[Json], keys: list[str], path: str) -> Iterator[Problem]:

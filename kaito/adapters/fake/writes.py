@@ -263,7 +263,7 @@ class Writes:
         if draft["metadata"] is not seen["metadata"]:
             problems += meta_problems(resource, draft["metadata"])
         if draft is not seen:
-            problems += self._decoder.problems(resource, draft)
+            problems += self._decoder.problems(resource, draft, seen)
         problems = self._decoder.kind_problems(resource, draft) or problems
         if problems:
             raise invalid(resource, name_of(old), problems)

@@ -7,6 +7,7 @@ how they ended.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from kaito.adapters.k8s import news
 from kaito.adapters.k8s.node_interest import NodeInterest
 from kaito.adapters.k8s.shared_selectors import SharedSelectors
 from kaito.adapters.kube_api import (
@@ -110,6 +111,8 @@ class Controller:
         self._adopted: dict[tuple[str, int], str] = {}
         # Where users bring their Nodes, several Workspaces may well choose from the same.
         self._selectors = None if brought else SharedSelectors()
+        self._news_of_machines = news.for_machines()
+        self._news_of_workspaces = news.for_workspaces()
         self._missed = False
         self._orphans_next = not brought  # to be queued with the first poll
 
@@ -134,9 +137,9 @@ class Controller:
         if self._missed:  # a deletion may be among it, which no list shows
             for resource in _REPEATED:
                 if resource in self._watched:
+                    self._forget_news(resource)
                     for obj in self._api.list(resource).items:
-                        for key in self._keys(resource, obj, gone=False):
-                            self._queue.add(key, now_s)
+                        self._add(resource, obj, now_s, gone=False)
             self._missed = False
         self._wake_waiting(now_s)
 
@@ -152,8 +155,12 @@ class Controller:
                 self._note_workspace(obj, gone=gone)
                 for name in self._selectors.note(obj, gone=gone) if self._selectors else ():
                     self._queue.add(Key(WORKSPACE.kind, namespace_of(obj), name), now_s)
-            for key in self._keys(resource, obj, gone=gone):
-                self._queue.add(key, now_s)
+            self._add(resource, obj, now_s, gone=gone)
+
+    def _add(self, resource: Resource, obj: KubeObject, now_s: float, *, gone: bool) -> None:
+        """Queue whom the object concerns, if it has changed to them."""
+        for key in self._keys(resource, obj, gone=gone):
+            self._queue.add(key, now_s)
 
     def take(self, now_s: float) -> tuple[Key, Steps] | None:
         """The next round that is due, to be drained and then reported with `done`."""
@@ -204,6 +211,7 @@ class Controller:
                 subscription.close()
                 del self._subscriptions[resource]
                 self._missed = True
+                self._forget_news(resource)
                 if resource is NODE and self._own_nodes is not None:
                     self._own_nodes.forget_nodes()
         page = self._api.list(resource)
@@ -214,16 +222,20 @@ class Controller:
             self._selectors.forget()
         return [(obj, False) for obj in page.items]
 
+    def _forget_news(self, resource: Resource) -> None:
+        self._news_of_machines.forget(resource)
+        self._news_of_workspaces.forget(resource)
+
     def _keys(self, resource: Resource, obj: KubeObject, *, gone: bool) -> Iterator[Key]:
-        if self._runs_machines and resource is NODE_CLAIM:
-            yield Key(NODE_CLAIM.kind, "", name_of(obj))
-            self._note_adopted(obj)
-        if self._runs_machines and resource is NODE:
-            yield from self._machine_keys(labels_of(obj))
+        if self._runs_machines and resource in _BY_MACHINES:
+            if resource is NODE_CLAIM:
+                self._note_adopted(obj)
+            if self._news_of_machines.note(resource, obj, gone=gone):
+                yield from self._machine_keys(resource, obj)
         if self._own_nodes is not None and resource is NODE:
             for name in self._own_nodes.concerned(obj, gone=gone):
                 yield Key(WORKSPACE.kind, *name)
-        elif self._runs_workspaces:
+        elif self._runs_workspaces and self._news_of_workspaces.note(resource, obj, gone=gone):
             yield from self._workspace_keys(resource, obj)
 
     def _workspace_keys(self, resource: Resource, obj: KubeObject) -> Iterator[Key]:
@@ -263,8 +275,11 @@ class Controller:
         if slot is not None and names.machine_name(*slot, 0) != name_of(claim):
             self._adopted[slot] = name_of(claim)
 
-    def _machine_keys(self, found: Mapping[str, str]) -> Iterator[Key]:
-        slot = _slot_of(found)
+    def _machine_keys(self, resource: Resource, obj: KubeObject) -> Iterator[Key]:
+        if resource is NODE_CLAIM:
+            yield Key(NODE_CLAIM.kind, "", name_of(obj))
+            return
+        slot = _slot_of(labels_of(obj))
         if slot is not None:
             yield Key(NODE_CLAIM.kind, "", names.machine_name(*slot, 0))
             if slot in self._adopted:

@@ -55,6 +55,10 @@ class KubeMachineStore:
         with as_port_errors():
             return {name_of(claim) for claim in self._api.list(NODE_CLAIM).items}
 
+    def workspace_uids(self) -> Collection[str]:
+        with as_port_errors():
+            return {one["metadata"]["uid"] for one in self._api.list(WORKSPACE).items}
+
     def workspace_exists(self, namespace: str, name: str, uid: str) -> bool:
         with as_port_errors():
             try:

@@ -21,6 +21,7 @@ from kaito.domain.errors import (
 )
 from kaito.domain.machine import Attempt, CloudMachine, CloudState, Machine, MachineOrder, NodeView
 from kaito.domain.machine_plan import (
+    FOLLOW_S,
     LONGEST_RETRY_S,
     ORPHAN_GRACE_S,
     RECHECK_S,
@@ -235,7 +236,7 @@ def test_the_cloud_is_creating_it() -> None:
 def test_nothing_is_written_while_nothing_changes() -> None:
     found = launched()
     creating = cloud_machine(found, state=CloudState.CREATING, provider_id="")
-    assert plan(found, creating, after_s=60) == MachinePlan(requeue_after_s=RECHECK_S)
+    assert plan(found, creating, after_s=60) == MachinePlan(requeue_after_s=FOLLOW_S)
 
 
 def test_its_node_registers() -> None:
@@ -252,7 +253,7 @@ def test_its_node_registers() -> None:
     assert planned.steps[0] == Note(
         type="Normal", reason="Registered", message="Node node-0 registered"
     )
-    assert planned.requeue_after_s == RECHECK_S
+    assert planned.requeue_after_s == FOLLOW_S
 
 
 def test_its_node_is_ready_but_has_no_gpus_yet() -> None:
@@ -294,7 +295,7 @@ def test_a_node_that_is_lost_for_a_moment_costs_no_machine() -> None:
     lost = stored(found, planned)
     assert not lost.is_ready
     assert is_true(lost.conditions, states.INITIALIZED)
-    assert planned.requeue_after_s == RECHECK_S
+    assert planned.requeue_after_s == FOLLOW_S
     back = plan(lost, cloud_machine(lost), node=node(lost), after_s=1e6 + 60)
     assert stored(lost, back).is_ready
 
@@ -305,7 +306,7 @@ def test_a_node_that_stays_unready_is_given_up() -> None:
     lost = stored(found, planned)
     limit_s = 1000 + LIMITS.unhealthy_s
     waiting = plan(lost, cloud_machine(lost), node=node(lost, ready=False), after_s=limit_s)
-    assert waiting == MachinePlan(requeue_after_s=RECHECK_S)
+    assert waiting == MachinePlan(requeue_after_s=1.0), "looked at again when its time is up"
     late = limit_s + 1
     planned = plan(lost, cloud_machine(lost), node=node(lost, ready=False), after_s=late)
     failed = assert_given_up(planned, lost, "NodeUnhealthy", late)
@@ -373,7 +374,7 @@ def test_no_node_comes() -> None:
     found = launched()
     creating = cloud_machine(found, state=CloudState.CREATING, provider_id="")
     waiting = plan(found, creating, after_s=LIMITS.register_s)
-    assert waiting == MachinePlan(requeue_after_s=RECHECK_S)
+    assert waiting == MachinePlan(requeue_after_s=1.0)
     late = LIMITS.register_s + 1
     planned = plan(found, creating, after_s=late)
     assert_given_up(planned, found, "RegistrationTimeout", late)
@@ -392,7 +393,7 @@ def test_its_node_or_its_gpus_never_get_ready(more: dict[str, Any], why: str) ->
     cloud = cloud_machine(found)
     registered = stored(found, plan(found, cloud, node=node(found, **more), after_s=600))
     waiting = plan(registered, cloud, node=node(found, **more), after_s=600 + LIMITS.initialize_s)
-    assert waiting == MachinePlan(requeue_after_s=RECHECK_S)
+    assert waiting == MachinePlan(requeue_after_s=1.0)
     late = 600 + LIMITS.initialize_s + 1
     planned = plan(registered, cloud, node=node(found, **more), after_s=late)
     failed = assert_given_up(planned, registered, "InitializationTimeout", late)
