@@ -244,7 +244,7 @@ def _observe_and_plan(
     if view.problems:
         wanted = Refusal(reason="InvalidSpec", problems=view.problems)
     else:
-        bought = bought_type(cluster.machines)
+        bought = bought_type(cluster.machines, view.workspace.resource.instance_type)
         wanted = ports.decisions.of(view.workspace, cluster.config, own, bought)
     if view.workspace.is_deleting:
         ports.decisions.forget(view.workspace)

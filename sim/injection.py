@@ -1,6 +1,6 @@
 """From a fault in a scenario to what goes wrong in its world."""
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
 from kaito.domain.machine import CloudState
@@ -11,6 +11,9 @@ from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
 
 if TYPE_CHECKING:
     from sim.world import World
+
+# A lost Node is told of by the node life-cycle controller, after 40 s without a heartbeat.
+NOTICED_AFTER_S: Final = 120.0
 
 
 def inject(world: "World", fault: AnyFault) -> None:
@@ -27,6 +30,8 @@ def inject(world: "World", fault: AnyFault) -> None:
             world.faults.read_old_state(lag_s, until_s=now_s + for_s)
         case NodeLoss():
             _lose_node(world, fault)
+            noticed_s = world.now_s() + NOTICED_AFTER_S
+            world.unsettled_until_s = max(world.unsettled_until_s, noticed_s)
         case ImagePullFailure(for_s=for_s, registry=registry, image=image):
             world.images.fail(until_s=now_s + for_s, registry=registry or "", image=image or "")
         case DroppedWatch(for_s=for_s):

@@ -1,10 +1,9 @@
 """From a Workspace, and the Nodes that its user brings, to what is wanted: the fit and the
 workload, or why there is none."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kaito.domain.catalogue import Catalogue
+from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import NoEngine
 from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
@@ -78,21 +77,38 @@ def decide(
     except (DoesNotFit, NoEngine, InvalidInput) as error:
         found = fit_problems(workspace, catalogue, values, error, here)
         return Refusal(reason=_reason(error), problems=found)
-    if policy is None or not policy.fallbacks:
-        workload = workload_of(workspace, sizing, config, shape)
-        return Wanted(sizing=sizing, workload=workload, policy=policy)
-    unfit = tuple(fallback_problems(workspace, catalogue, values, sizing))
-    if unfit:
-        return Refusal(reason="ModelDoesNotFit", problems=unfit)
-    other = _among(policy.fallbacks, bought)
+    if policy is None:
+        return Wanted(sizing=sizing, workload=workload_of(workspace, sizing, config, shape))
+    if policy.fallbacks:
+        unfit = tuple(fallback_problems(workspace, catalogue, values, sizing))
+        if unfit:
+            return Refusal(reason="ModelDoesNotFit", problems=unfit)
+    other = _bought_instead(policy, catalogue, bought)
     if other is not None:
-        sizing = size_workspace(workspace, catalogue, values, other)
-    workload = workload_of(workspace, sizing, config)
-    return Wanted(sizing=sizing, workload=workload, policy=policy, provisional=not bought)
+        try:
+            sizing = size_workspace(workspace, catalogue, values, other)
+        except (DoesNotFit, NoEngine, InvalidInput) as error:
+            found = fit_problems(workspace, catalogue, values, error, other)
+            return Refusal(reason=_reason(error), problems=found)
+    return Wanted(
+        sizing=sizing,
+        workload=workload_of(workspace, sizing, config),
+        policy=policy,
+        provisional=bool(policy.fallbacks) and not bought,
+    )
 
 
-def _among(fallbacks: Iterable[InstanceType], name: str) -> InstanceType | None:
-    return next((one for one in fallbacks if one.name.casefold() == name.casefold()), None)
+def _bought_instead(
+    policy: MachinePolicy, catalogue: Catalogue, bought: str
+) -> InstanceType | None:
+    """The instance type that was bought in the place of the first, if one was. It stays for as
+    long as its machine does, whatever may be bought by now."""
+    if not bought or bought.casefold() == policy.instance_type.name.casefold():
+        return None
+    try:
+        return catalogue.instance_type(bought)
+    except UnknownInstanceType:
+        return None
 
 
 def name_taken(taken: str) -> Refusal:

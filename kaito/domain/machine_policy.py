@@ -21,6 +21,7 @@ from kaito.domain.fit import DoesNotFit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.machine import Attempt, CapacityType, Machine
 from kaito.domain.provisioner import Provisioner
+from kaito.domain.template_rules import placing_keys
 from kaito.domain.template_sizing import AnySizing, size_workspace
 from kaito.domain.workspace import Workspace
 
@@ -138,9 +139,19 @@ def fallback_problems(
             )
 
 
-def bought_type(machines: Sequence[Machine]) -> str:
-    """The instance type that was bought, in the lowest slot; empty while it is not known."""
-    return next((one.bought_type for one in machines if one.bought_type and not one.deleting), "")
+def bought_type(machines: Sequence[Machine], wished: str) -> str:
+    """The instance type that was bought for the first slot, where `wished` is named first; empty
+    while it is not known."""
+    return next(
+        (
+            one.bought_type
+            for one in machines
+            if one.spec.slot == 0
+            and not one.deleting
+            and one.spec.instance_type.casefold() == wished.casefold()
+        ),
+        "",
+    )
 
 
 def is_launched(machine: Machine) -> bool:
@@ -213,6 +224,9 @@ def _fallback_names(workspace: Workspace) -> tuple[str, ...]:
 def _fallback_rules(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
     first = workspace.resource.instance_type
     seen = {first.casefold()}
+    if _fallback_names(workspace) and labels.INSTANCE_TYPE in _selected_keys(workspace):
+        message = f"is of no use: {labels.INSTANCE_TYPE} is selected"
+        yield _fallback(message, f"Remove it, or do not select by {labels.INSTANCE_TYPE}")
     for name in _fallback_names(workspace):
         try:
             other = catalogue.instance_type(name)
@@ -230,6 +244,13 @@ def _fallback_rules(workspace: Workspace, catalogue: Catalogue) -> Iterator[Prob
         if other.cloud != cloud:
             message = f"{name} is sold by {other.cloud}, {first} by {cloud}"
             yield _fallback(message, "Name types of one cloud")
+
+
+def _selected_keys(workspace: Workspace) -> set[str]:
+    """Keys of labels by which the Workspace itself says on which Nodes its pods may run."""
+    found = {one.key for one in workspace.resource.label_selector.match_expressions}
+    template = workspace.inference.template if workspace.inference is not None else None
+    return found | placing_keys(template) if template is not None else found
 
 
 def _fallback(message: str, remedy: str) -> Problem:

@@ -60,7 +60,7 @@ def as_told(live: WorkloadView, *, paused: bool) -> WorkloadView:
     """The workload for the status to tell of: while its change waits, is what there is up?"""
     if not paused or live.state is not WorkloadState.DIFFERENT:
         return live
-    return replace(live, state=WorkloadState.SAME)
+    return replace(live, state=WorkloadState.SAME, settled=True)
 
 
 def wants_finalizer(workspace: Workspace) -> bool:

@@ -74,7 +74,8 @@ def next_surge(live: WorkloadView, replicas: int, *, machines_ready: int) -> Sur
         return None
     has_spare = live.replicas == machines
     if live.rolls:
-        if not has_spare and live.ready_replicas < replicas:
+        # A pod on a lost Node counts as ready until it is cleaned away.
+        if not has_spare and min(live.ready_replicas, machines_ready) < replicas:
             return None
         if machines_ready < machines:
             text = "the old version serves on; the new one waits for one more machine"

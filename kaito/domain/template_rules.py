@@ -21,6 +21,7 @@ HTTP: Final = "http"
 
 _LOOK: Final = "See kubectl explain pod.spec"
 _REQUIRED_AFFINITY: Final = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED_AFFINITY: Final = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def template_problems(workspace: Workspace, inference: InferenceSpec) -> Iterator[Problem]:
@@ -259,6 +260,8 @@ def _affinity_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
                 rule="template-structure",
             )
             return
+        if key == _REQUIRED_AFFINITY:
+            yield from _preferred_problems(at, found.get(_PREFERRED_AFFINITY))
         at, found = f"{at}.{key}", found.get(key)
     if found is None:
         return
@@ -275,6 +278,29 @@ def _affinity_problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
                 remedy="An empty term is no Node's; remove it",
                 rule="template-structure",
             )
+
+
+def _preferred_problems(at: str, found: Any) -> Iterator[Problem]:
+    if found is None:
+        return
+    if not isinstance(found, list | tuple) or not all(isinstance(one, Mapping) for one in found):
+        yield Problem(
+            field=f"{at}.{_PREFERRED_AFFINITY}",
+            message=f"must be a list of weighted preferences, got {shown(found)}",
+            remedy=_LOOK,
+            rule="template-structure",
+        )
+
+
+def placing_keys(template: Mapping[str, Any]) -> set[str]:
+    """Keys of labels by which its pods choose Nodes; of a template that is no such, none."""
+    spec = template.get("spec")
+    if not isinstance(spec, Mapping) or any(_structure_problems(template)):
+        return set()
+    found = set(spec.get("nodeSelector") or {})
+    for term in required_terms(template):
+        found |= {one["key"] for one in term.get("matchExpressions") or ()}
+    return found
 
 
 def _is_term(term: Any) -> bool:

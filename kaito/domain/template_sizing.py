@@ -50,9 +50,14 @@ class TemplateSizing:
 AnySizing: TypeAlias = Sizing | TemplateSizing
 
 
-def is_one_machine_each(sizing: AnySizing) -> bool:
-    """Whether a replica runs on one machine."""
-    return isinstance(sizing, TemplateSizing) or sizing.fit.nodes == 1
+def takes_a_machine_each(sizing: AnySizing, workspace: Workspace) -> bool:
+    """Whether each replica has one machine for itself."""
+    if not isinstance(sizing, TemplateSizing):
+        return sizing.fit.nodes == 1
+    inference = workspace.inference
+    assert inference is not None, "a template was sized"
+    assert inference.template is not None, "a template was sized"
+    return gpus_of(inference.template) == sizing.instance_type.gpu_count
 
 
 def size_workspace(

@@ -2,8 +2,7 @@
 
 from kaito.domain import labels
 from kaito.domain.cluster_view import ConfigView
-from kaito.domain.machine import CapacityType, Owner
-from kaito.domain.machine_policy import capacity_types
+from kaito.domain.machine import Owner
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.template_sizing import AnySizing, TemplateSizing
 from kaito.domain.workload import Workload, WorkloadKind
@@ -36,5 +35,4 @@ def workload_of(
         generation=workspace.metadata.generation,
         load_balancer=workspace.annotation(labels.ENABLE_LOAD_BALANCER) == "True",
         template=workspace.inference.template,
-        tolerates_spot=shape is None and CapacityType.SPOT in capacity_types(workspace),
     )

@@ -92,7 +92,6 @@ class Workload:
     training_config: Mapping[str, Any] | None = None
     tuning: TuningData | None = None
     template: Mapping[str, Any] | None = None
-    tolerates_spot: bool = False
 
     @property
     def name(self) -> str:

@@ -11,8 +11,7 @@ from kaito.domain import labels
 from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import EngineName
 from kaito.domain.fit import FitPlan
-from kaito.domain.machine import CapacityType, Owner
-from kaito.domain.machine_policy import capacity_types
+from kaito.domain.machine import Owner
 from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
 from kaito.domain.model import ModelProfile
 from kaito.domain.node_shape import NodeShape
@@ -86,7 +85,6 @@ def plan_workload(
         if workspace.preset
         else (),
         "startup_limit_s": start_limit_s(sizing.model.weight_bytes),
-        "tolerates_spot": shape is None and CapacityType.SPOT in capacity_types(workspace),
     }
     if workspace.tuning is not None:
         results = results_dir(config.values if config else None)

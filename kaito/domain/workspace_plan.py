@@ -35,7 +35,7 @@ from kaito.domain.plan import (
 from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_policy
 from kaito.domain.shared_selector import selector_condition, selector_notes
 from kaito.domain.status import WorkspaceStatus
-from kaito.domain.template_sizing import AnySizing, is_one_machine_each
+from kaito.domain.template_sizing import AnySizing, takes_a_machine_each
 from kaito.domain.update_notes import update_notes
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_machines import (
@@ -97,10 +97,10 @@ def plan_workspace(
     surge = _surge(view, cluster, wanted, live, own)
     count = surge.machines if surge is not None else wanted.sizing.nodes
     machine_steps, resources = _resources(view, cluster, wanted, count, own)
-    if surge is not None and any(isinstance(step, CreateMachine) for step in machine_steps):
-        machine_steps.insert(0, Note(type="Normal", reason="SurgeStarted", message=surge.message))
     if denied:
         machine_steps, resources = without_new_machines(machine_steps, resources, denied)
+    if surge is not None and any(isinstance(step, CreateMachine) for step in machine_steps):
+        machine_steps.insert(0, Note(type="Normal", reason="SurgeStarted", message=surge.message))
     if is_done(view, live):  # nothing is bought for a job that has succeeded
         machine_steps = [step for step in machine_steps if not isinstance(step, CreateMachine)]
     todo = [*adoptions, *machine_steps, *_workload_steps(view, resources, wanted, live, surge)]
@@ -216,11 +216,13 @@ def _surge(
     own: OwnNodes | None,
 ) -> Surge | None:
     """The stage of a rollout with one more machine, if one is asked for and possible: each replica
-    is on one machine, and all machines are of the type that is wanted."""
+    has one machine for itself, and all machines are of the type that is wanted."""
     sizing, workload = wanted.sizing, wanted.workload
-    if workload.kind is WorkloadKind.TUNING or not is_one_machine_each(sizing):
+    if workload.kind is WorkloadKind.TUNING or not takes_a_machine_each(sizing, view.workspace):
         return None
     if is_paused(view.workspace) or rollout_policy(view.workspace) is not RolloutPolicy.SURGE:
+        return None
+    if wanted.provisional:  # its machine was lost: there is nothing to serve on meanwhile
         return None
     if own is not None:
         ready = len(own.usable)
@@ -243,8 +245,10 @@ def _resources(
     sizing = replace(wanted.sizing, nodes=count)
     steps, kept = steps_for_machines(view, cluster, sizing, wanted.policy)
     resources = machine_resources(kept[:needed], cluster, needed)
-    nodes = tuple(sorted(machine.node_name for machine in kept if machine.node_name))
-    return steps, replace(resources, nodes=nodes)
+    if count == needed:
+        return steps, resources
+    every = machine_resources(kept, cluster, count)
+    return steps, replace(resources, nodes=every.nodes, blocked=every.blocked)
 
 
 def _workload_steps(

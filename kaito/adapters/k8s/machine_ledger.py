@@ -46,10 +46,12 @@ class _Waiting(NamedTuple):
 
 @dataclass(slots=True)
 class _Namespace:
-    """`records` are by NodeClaim; `promised`, by owner's UID, those that are not seen yet."""
+    """`records` are by NodeClaim, `owners` the names of their Workspaces; `promised`, by owner's
+    UID, those that are not seen yet."""
 
     used: Amount = field(default_factory=Amount)
     records: dict[str, Amount] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
     promised: dict[str, dict[str, Amount]] = field(default_factory=dict)
     waiting: dict[str, _Waiting] = field(default_factory=dict)
 
@@ -60,6 +62,14 @@ class _Namespace:
             if uid != but_of:
                 for amount in promises.values():
                     found += amount
+        return found
+
+    def owned(self, workspace: str) -> Amount:
+        """What one Workspace has. A namespace has few machines, and this is asked at its limit."""
+        found = Amount()
+        for claim, owner in self.owners.items():
+            if owner == workspace:
+                found += self.records[claim]
         return found
 
     def first(self) -> _Waiting | None:
@@ -132,8 +142,9 @@ class MachineLedger:
         behind = older.name if older is not None else ""
         used = space.total(owner.uid)
         why = why_over(guards, owner.namespace, used, wanted, waits_behind=behind)
-        # One that would be too much for an empty namespace must not hold up the others.
-        alone = why_over(guards, owner.namespace, Amount(), wanted, waits_behind="")
+        # One that would be too much if it were alone must not hold up the others.
+        own = space.owned(owner.name)
+        alone = why_over(guards, owner.namespace, own, wanted, waits_behind="")
         if why and not alone:
             space.waiting[owner.uid] = me
         elif alone and space.waiting.pop(owner.uid, None) is not None:
@@ -154,9 +165,11 @@ class MachineLedger:
                 continue
             space, name = self._space(namespace), name_of(claim)
             old = space.records.pop(name, Amount())
+            space.owners.pop(name, None)
             new = Amount()
             if is_there:
                 new = space.records[name] = self._amount_of(claim)
+                space.owners[name] = labels_of(claim).get(labels.WORKSPACE, "")
                 for promises in space.promised.values():
                     promises.pop(name, None)
             space.used += Amount(

@@ -167,7 +167,7 @@ def _stateful_set(workload: Workload) -> dict[str, Any]:
             workload,
             own_labels=own_labels(workload),
             node_affinity=node_affinity(workload),
-            tolerations=_tolerations(workload),
+            tolerations=_tolerations(),
         )
     else:
         template = {"metadata": _pod_metadata(workload), "spec": _inference_pod(workload)}
@@ -294,15 +294,16 @@ def _group_member(group: RayGroup, single: Mapping[str, Any]) -> dict[str, Any]:
 def _shared_pod_spec(workload: Workload) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "affinity": {"nodeAffinity": node_affinity(workload)},
-        "tolerations": _tolerations(workload),
+        "tolerations": _tolerations(),
     }
     if workload.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in workload.image_pull_secrets]
     return pod
 
 
-def _tolerations(workload: Workload) -> list[dict[str, Any]]:
-    tolerations = [
+def _tolerations() -> list[dict[str, Any]]:
+    """Spot machines stay when the Workspace asks for others, so all pods tolerate them."""
+    return [
         {"key": labels.GPU_RESOURCE, "operator": "Exists"},
         {
             "key": labels.GPU_TAINT_KEY,
@@ -310,11 +311,13 @@ def _tolerations(workload: Workload) -> list[dict[str, Any]]:
             "value": labels.GPU_TAINT_VALUE,
             "effect": "NoSchedule",
         },
+        {
+            "key": labels.AZURE_SPOT,
+            "operator": "Equal",
+            "value": labels.AZURE_SPOT_VALUE,
+            "effect": "NoSchedule",
+        },
     ]
-    if workload.tolerates_spot:
-        spot = {"key": labels.AZURE_SPOT, "operator": "Equal", "value": labels.AZURE_SPOT_VALUE}
-        tolerations.append(spot | {"effect": "NoSchedule"})
-    return tolerations
 
 
 def _port(workload: Workload) -> int:

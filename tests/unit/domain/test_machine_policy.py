@@ -55,6 +55,7 @@ from tests.unit.domain.builders import (
     MINI,
     MISSING,
     NOW_S,
+    T4,
     TWO_A10,
     V100,
     cloud_machine,
@@ -68,6 +69,19 @@ from tests.unit.domain.builders import (
     workspace,
 )
 
+AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                {
+                    "matchExpressions": [
+                        {"key": labels.INSTANCE_TYPE, "operator": "In", "values": [A10]}
+                    ]
+                }
+            ]
+        }
+    }
+}
 ZONES = ("eastus-1", "eastus-2", "eastus-3")
 SPOT_FIRST = (CapacityType.SPOT, CapacityType.ON_DEMAND)
 LIMITS = MachineLimits()
@@ -370,14 +384,12 @@ def test_machines_are_made_with_the_choice() -> None:
     (spec,) = machine_specs(seen(found), decided.sizing, decided.policy)
     assert (spec.instance_type, spec.fallbacks) == (A10, ((A100, 1),))
     assert spec.capacity_types == SPOT_FIRST
-    assert decided.workload.tolerates_spot
-    assert not wanted(workspace()).workload.tolerates_spot
     second = machine_specs(seen(found), replace(decided.sizing, nodes=2), decided.policy)[1]
     assert second.fallbacks == (), "one more machine is of the type of the first"
 
 
 def planned_with(found: Workspace, kept: Machine, **more: Any) -> list[object]:
-    decided = decide(found, CATALOGUE, None, bought=bought_type([kept]))
+    decided = decide(found, CATALOGUE, None, bought=bought_type([kept], A10))
     assert isinstance(decided, Wanted)
     around = cluster([kept])
     live = replace(MISSING, **more)
@@ -414,11 +426,78 @@ def test_what_runs_is_not_rewritten_while_it_is_not_known_for_which_machine() ->
     assert any(isinstance(step, ApplyWorkload) for step in steps)
 
 
-def test_bought_type_is_that_of_the_lowest_slot_that_stays() -> None:
+def test_bought_type_is_that_of_the_first_slot() -> None:
     going = ready_machine(bought_type=A100, deleting=True)
-    kept = ready_machine(machine_spec(1), bought_type=A10)
-    assert bought_type([]) == ""
-    assert bought_type([machine(), going, kept]) == A10
+    spare = ready_machine(machine_spec(1), bought_type=T4)
+    other = ready_machine(machine_spec(instance_type=V100), bought_type=V100)
+    kept = ready_machine(bought_type=A100)
+    assert bought_type([], A10) == ""
+    assert bought_type([machine()], A10) == ""
+    assert bought_type([going, spare, other, kept], A10) == A100
+    assert bought_type([going, spare, other], A10) == "", "another type is wanted by now"
+
+
+def test_what_was_bought_stays_when_it_is_no_longer_a_fallback() -> None:
+    bought = ready_machine(machine_spec(fallbacks=((A100, 1),)), bought_type=A100)
+    for found in (choosing(), choosing(TWO_A10)):
+        decided = decide(found, CATALOGUE, None, bought=bought_type([bought], A10))
+        assert isinstance(decided, Wanted)
+        assert decided.sizing.instance_type.name == A100
+        assert not decided.provisional
+    unknown = decide(choosing(), CATALOGUE, None, bought="Standard_of_the_past")
+    assert isinstance(unknown, Wanted)
+    assert unknown.sizing.instance_type.name == A10
+    large = choosing(instance_type=A100, inference={"preset": {"name": "phi-4"}})
+    refused = decide(large, CATALOGUE, None, bought=V100)
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "ModelDoesNotFit"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"inference": {"template": {"spec": {"nodeSelector": {labels.INSTANCE_TYPE: A10}}}}},
+        {"inference": {"template": {"spec": {"affinity": AFFINITY}}}},
+        {
+            "resource": {
+                "labelSelector": {
+                    "matchLabels": {"apps": "phi"},
+                    "matchExpressions": [
+                        {"key": labels.INSTANCE_TYPE, "operator": "In", "values": [A10]}
+                    ],
+                }
+            }
+        },
+    ],
+    ids=["nodeSelector", "affinity", "matchExpressions"],
+)
+def test_fallbacks_beside_a_selected_instance_type(parts: dict[str, Any]) -> None:
+    template = parts.get("inference", {}).get("template")
+    if template is not None:
+        template["spec"]["containers"] = [{"name": "server", "image": "registry.test/server:1"}]
+    (text,) = problems(choosing(A100, **parts))
+    assert "is of no use: node.kubernetes.io/instance-type is selected" in text
+
+
+def test_fallbacks_beside_what_cannot_be_read() -> None:
+    for template in ({}, {"spec": {"containers": 1}}):
+        found = choosing(A100, inference={"template": template})
+        assert not any("of no use" in text for text in problems(found))
+
+
+def test_a_lost_fallback_starts_no_surge() -> None:
+    found = workspace(annotations={labels.FALLBACK_INSTANCE_TYPES: A100, labels.ROLLOUT: "surge"})
+    waiting = machine(machine_spec(fallbacks=((A100, 1),)))
+    rolls = {
+        "state": WorkloadState.DIFFERENT,
+        "differences": ("spec.template",),
+        "rolls": True,
+        "content_differs": True,
+        "replicas": 1,
+        "ready_replicas": 1,
+    }
+    steps = planned_with(found, waiting, **rolls)
+    assert not any(isinstance(step, CreateMachine) for step in steps)
 
 
 def test_a_wish_to_retry_is_handed_on_to_the_machines() -> None:

@@ -75,6 +75,10 @@ def test_no_surge(live: WorkloadView) -> None:
     assert stage(live) is None
 
 
+def test_what_lost_its_machine_is_changed_in_place() -> None:
+    assert stage(CHANGED, machines_ready=1) is None
+
+
 def test_a_change_waits_for_the_machine() -> None:
     assert asks_for(CHANGED, machines_ready=2) == (None, None)
     assert asks_for(CHANGED) == (3, 2)

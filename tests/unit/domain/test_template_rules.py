@@ -16,6 +16,7 @@ from tests.unit.domain.builders import A10, CATALOGUE, byo, template, templated,
 Json = dict[str, Any]
 AFFINITY = "inference.template.spec.affinity.nodeAffinity"
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def told(found: Any) -> list[str]:
@@ -128,6 +129,14 @@ def test_what_is_accepted(found: Json) -> None:
             template(affinity={"nodeAffinity": {REQUIRED: []}}),
             f"spec.affinity.nodeAffinity.{REQUIRED}: needs nodeSelectorTerms",
         ),
+        (
+            template(affinity={"nodeAffinity": {PREFERRED: 5}}),
+            f"spec.affinity.nodeAffinity.{PREFERRED}: must be a list of weighted preferences",
+        ),
+        (
+            template(affinity={"nodeAffinity": {PREFERRED: [True]}}),
+            f"spec.affinity.nodeAffinity.{PREFERRED}: must be a list of weighted preferences",
+        ),
         (requiring(), f"spec.affinity.nodeAffinity.{REQUIRED}: needs nodeSelectorTerms"),
         (requiring({}), f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0]: must have"),
         (requiring("x"), f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0]"),
@@ -230,6 +239,7 @@ ANYTHING = st.recursive(
                     "limits",
                     "containerPort",
                     REQUIRED,
+                    PREFERRED,
                     "nodeSelectorTerms",
                     "matchExpressions",
                     "key",

@@ -153,6 +153,12 @@ def test_where_pods_may_run() -> None:
         assert pod["tolerations"] == [
             {"key": "nvidia.com/gpu", "operator": "Exists"},
             {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
+            {
+                "key": "kubernetes.azure.com/scalesetpriority",
+                "operator": "Equal",
+                "value": "spot",
+                "effect": "NoSchedule",
+            },
         ]
 
 

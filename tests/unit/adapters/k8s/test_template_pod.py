@@ -24,6 +24,7 @@ from tests.unit.domain.builders import (
 )
 
 Json = dict[str, Any]
+SPOT = labels.AZURE_SPOT
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 OURS = [
@@ -71,7 +72,7 @@ def test_a_bare_template_gets_machines_and_nothing_else() -> None:
     assert set(spec) == {"containers", "affinity", "tolerations"}
     required = spec["affinity"]["nodeAffinity"]
     assert required == {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": OURS}]}}
-    assert [one["key"] for one in spec["tolerations"]] == [labels.GPU_RESOURCE, "sku"]
+    assert [one["key"] for one in spec["tolerations"]] == [labels.GPU_RESOURCE, "sku", SPOT]
 
 
 def test_nothing_of_the_users_is_overwritten() -> None:
@@ -111,7 +112,12 @@ def test_nothing_of_the_users_is_overwritten() -> None:
     }
     spec = made["spec"]
     assert (spec["priorityClassName"], spec["nodeSelector"]) == ("high", {"disk": "ssd"})
-    assert [one["key"] for one in spec["tolerations"]] == [labels.GPU_RESOURCE, "mine", "sku"]
+    assert [one["key"] for one in spec["tolerations"]] == [
+        labels.GPU_RESOURCE,
+        "mine",
+        "sku",
+        SPOT,
+    ]
     affinity = spec["affinity"]
     assert affinity["podAntiAffinity"] == {"x": 1}
     assert len(affinity["nodeAffinity"][PREFERRED]) == 1
