@@ -49,6 +49,7 @@ def expression(key: str, operator: str, *values: str) -> Json:
         template(tolerations=[], nodeSelector=None, affinity=None, volumes=[{"name": "x"}]),
         template(affinity={"podAffinity": {}, "nodeAffinity": {}}),
         template(affinity={"nodeAffinity": {REQUIRED: None}}),
+        template(affinity={"nodeAffinity": {PREFERRED: [{"weight": 1, "preference": {}}]}}),
         {**template(), "metadata": {"labels": {labels.WORKSPACE: "phi", "team": "a"}}},
         {**template(), "metadata": {"labels": None, "annotations": {"a": "b"}}},
         requiring({"matchExpressions": [expression("disk", "Exists")]}),
