@@ -117,10 +117,20 @@ def _inference_conditions(
     elif settled and live.ready_replicas >= replicas:
         text = f"{live.ready_replicas} of {replicas} pods ready"
         work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
+    elif _serves_until_resized(live, resources) and lost is None:
+        text = f"{live.ready_replicas} pods ready; the new version waits for the machines"
+        work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
     else:
         reason, text = _why_pending(cluster.pods, live, resources)
         work = condition(st.INFERENCE_READY, "False", reason, text)
     return work, _succeeded(work, resources.ready, "serving")
+
+
+def _serves_until_resized(live: WorkloadView, resources: Resources) -> bool:
+    """Whether a change of a group waits for machines, and what it will replace serves."""
+    return (
+        live.restarts_group and not resources.complete and 0 < live.replicas <= live.ready_replicas
+    )
 
 
 def _surge_conditions(

@@ -134,9 +134,14 @@ def test_a_lost_machine_is_made_again_in_its_slot_and_the_pods_are_left_to_their
 
 
 def test_a_larger_group_starts_when_its_machines_are_there_and_not_before() -> None:
-    planned = plan(cluster(machines(2)), OTHER, THREE)
+    planned = plan(cluster(machines(2)), replace(OTHER, ready_replicas=1), THREE)
     assert done(planned) == ["CreateMachine"]
     assert why(planned) == "waiting for the machines, to roll out a change then"
+    serving = (pod("phi-0"), pod("phi-1", node_name="node-1"))
+    planned = plan(cluster(machines(2), pods=serving), OTHER, THREE)
+    assert why(planned) == "2 pods ready; the new version waits for the machines"
+    assert status_in(planned).is_true(st.INFERENCE_READY)
+    assert not status_in(planned).is_ready
     assert status_in(planned).target_node_count == 3
     planned = plan(cluster(machines(3)), OTHER, THREE)
     assert done(planned) == ["ApplyWorkload"]
