@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from kaito.adapters.kube_api import EVENT
 from kaito.domain import labels
 from sim.loading import load
 from sim.result import RunResult
+from sim.world import World
 from tests.simulation.checked_run import run_checked
 
 SEEDS = range(3)
@@ -59,13 +61,19 @@ def annotated(at: str, **annotations: str | None) -> dict[str, Any]:
     return {"at": at, "patch": {"kind": "Workspace", "name": "w", "merge": merge}}
 
 
-def run(folder: Path, seed: int, *timeline: dict[str, Any], **parts: Any) -> RunResult:
+def play(
+    folder: Path, seed: int, *timeline: dict[str, Any], **parts: Any
+) -> tuple[RunResult, World]:
     """What comes of it, with every invariant checked and what is expected found."""
     file = folder / "scenario.yaml"
     file.write_text(yaml.safe_dump({"timeline": list(timeline), **parts}))
-    result, _ = run_checked(load([str(file)]), seed=seed)
+    result, world = run_checked(load([str(file)]), seed=seed)
     assert [one for one in result.expectations if not one.ok] == []
-    return result
+    return result, world
+
+
+def run(folder: Path, seed: int, *timeline: dict[str, Any], **parts: Any) -> RunResult:
+    return play(folder, seed, *timeline, **parts)[0]
 
 
 def warned(result: RunResult) -> Counter[str]:
@@ -98,7 +106,7 @@ def test_a_fallback_that_was_bought_is_what_the_model_is_sized_for(
 def test_a_surge_beyond_the_guard_holds_up_nobody(tmp_path: Path, seed: int) -> None:
     cheap = {"at": "1h", "apply": [workspace("b", T4)]}
     asked = applied(workspace("w", rollout="surge"))
-    result = run(
+    result, world = play(
         tmp_path,
         seed,
         asked,
@@ -107,7 +115,7 @@ def test_a_surge_beyond_the_guard_holds_up_nobody(tmp_path: Path, seed: int) -> 
         guards={"max_cost_per_hour": 5.0},
         expect=[{"workspace": "b", "ready": True}, {"workspace": "w", "ready": False}],
     )
-    assert not any(one.reason == "SurgeStarted" for one in result.warnings)
+    assert "SurgeStarted" not in {event["reason"] for event in world.objects(EVENT)}
     assert len(result.machines) == 2
 
 
@@ -165,4 +173,23 @@ def test_a_pod_with_less_than_a_machine_is_changed_in_place(tmp_path: Path, seed
 def test_a_machine_that_is_lost_in_the_end_is_replaced(tmp_path: Path, seed: int) -> None:
     lost = {"at": "50m", "fault": {"kind": "node-loss", "workspace": "w", "how": "vanishes"}}
     result = run(tmp_path, seed, applied(workspace("w")), lost, expect=[READY, {"machines": 1}])
+    assert len(result.machines) == 2
+
+
+@pytest.mark.parametrize("ends", ["deleted", "lost"])
+def test_what_a_machine_took_of_the_quota_is_free_once_it_is_gone(
+    tmp_path: Path, seed: int, ends: str
+) -> None:
+    """One machine's quota: another Workspace, or the same after a loss, can only have the next."""
+    gone = {
+        "deleted": {"delete": {"kind": "Workspace", "name": "w"}},
+        "lost": {"fault": {"kind": "node-loss", "workspace": "w", "how": "vanishes"}},
+    }[ends]
+    second = {"deleted": "b", "lost": "w"}[ends]
+    timeline = [applied(workspace("w")), {"at": "50m", **gone}]
+    if ends == "deleted":
+        timeline.append({"at": "60m", "apply": [workspace("b")]})
+    cloud = {"quota": {"NCads_A100_v4": 24}}
+    expect = [{"workspace": second, "ready": True}, {"machines": 1}]
+    result = run(tmp_path, seed, *timeline, cloud=cloud, expect=expect)
     assert len(result.machines) == 2

@@ -63,8 +63,8 @@ class NodeLifecycleController:
             self._judge(name, now_s)
         for key in self._evictions.pop_due(now_s):
             self._evict(key, now_s)
-        due = [moment for moment in (self._evictions.next_s(), self._retries.next_s()) if moment]
-        return min(due, default=None)
+        dues = (self._evictions.next_s(), self._retries.next_s())
+        return min((due_s for due_s in dues if due_s is not None), default=None)
 
     def _judge(self, name: str, now_s: float) -> None:
         node = self._nodes.get(("", name))
