@@ -190,12 +190,13 @@ _IMMUTABLE = _SCALARS | {FrozenDict, FrozenList}
 
 def freeze(value: Json) -> Json:
     """An immutable copy of a JSON value; what is already frozen is shared, not copied."""
-    if type(value) in _IMMUTABLE:
+    kind = type(value)
+    if kind in _IMMUTABLE:
         return value
-    if type(value) is list:
-        return FrozenList([freeze(item) for item in value])
-    if type(value) is dict or isinstance(value, Mapping):
-        return FrozenDict({key: freeze(item) for key, item in value.items()})
+    if kind is dict or (kind is not list and isinstance(value, Mapping)):
+        return FrozenDict(
+            {key: item if type(item) in _IMMUTABLE else freeze(item) for key, item in value.items()}
+        )
     if isinstance(value, list | tuple):
         return FrozenList([freeze(item) for item in value])
     return value
@@ -203,10 +204,11 @@ def freeze(value: Json) -> Json:
 
 def thaw(value: Json) -> Json:
     """A deep, editable copy of a JSON value."""
-    if type(value) in _SCALARS:
+    kind = type(value)
+    if kind in _SCALARS:
         return value
-    if type(value) is FrozenDict or isinstance(value, Mapping):
-        return {key: thaw(item) for key, item in value.items()}
+    if kind is FrozenDict or (kind is not FrozenList and isinstance(value, Mapping)):
+        return {key: item if type(item) in _SCALARS else thaw(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [thaw(item) for item in value]
     return value

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kaito.adapters.fake.api_errors import Problem, bad_request
+from kaito.adapters.fake.schema_checks import Check, accepts, keeps
 from kaito.adapters.fake.snapshots import share
 from kaito.adapters.fake.structural_schema import (
     PRESERVE,
@@ -129,19 +130,33 @@ _BUILT_IN: Final[Mapping[tuple[str, str], Schema]] = {
         status=_open(),
     ),
 }
-_ANY: Final = _open()
+
+
+class _Shape:
+    """A schema, with its quick checks."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        # What of an object is written may be without what is required of the whole.
+        self.accepts: Check = accepts({**schema, "required": ()})
+        self.keeps: Check = keeps(schema)
+
+
+_METADATA_SHAPE: Final = _Shape(_METADATA)
+_BUILT_IN_SHAPES: Final = {key: _Shape(schema) for key, schema in _BUILT_IN.items()}
+_ANY: Final = _Shape(_open())
 
 
 class Decoder:
     """What each served kind looks like."""
 
     def __init__(self, crds: Iterable[Mapping[str, Any]]) -> None:
-        self._custom: dict[tuple[str, str, str], Schema] = {}
+        self._custom: dict[tuple[str, str, str], _Shape] = {}
         for crd in crds:
             spec = crd["spec"]
             for version in spec["versions"]:
                 key = (spec["group"], spec["names"]["plural"], version["name"])
-                self._custom[key] = version["schema"]["openAPIV3Schema"]
+                self._custom[key] = _Shape(version["schema"]["openAPIV3Schema"])
 
     def decoded(
         self, resource: Resource, body: KubeObject, old: KubeObject | None = None
@@ -164,19 +179,23 @@ class Decoder:
         old = old or {}
         metadata = {} if body.get("metadata") is None else body["metadata"]
         if metadata is not old.get("metadata"):
-            _fitting(resource, "metadata", metadata, _METADATA)
+            _fitting(resource, "metadata", metadata, _METADATA_SHAPE)
             metadata = _without_unknown(metadata, _METADATA)
         fields = {key: value for key, value in body.items() if key not in _TYPED}
         if resource.is_custom:
-            schema = self._schema(resource)
-            fields = fields if schema is None else _shaped(fields, schema, old)
+            shape = self._shape(resource)
+            fields = fields if shape is None else _shaped(fields, shape, old)
         else:
-            schema = _BUILT_IN.get((resource.group, resource.plural), _ANY)
+            shape = _BUILT_IN_SHAPES.get((resource.group, resource.plural), _ANY)
             new = {key: value for key, value in fields.items() if value is not old.get(key)}
-            _fitting(resource, "", new, schema)
-            fields = _without_unknown(fields, schema)
-        typed = {"apiVersion": resource.api_version, "kind": kind}
-        return {**typed, "metadata": metadata, **fields}
+            _fitting(resource, "", new, shape)
+            fields = _without_unknown(fields, shape.schema)
+        return {
+            "apiVersion": resource.api_version,
+            "kind": kind,
+            "metadata": metadata,
+            **fields,
+        }
 
     def kind_problems(self, resource: Resource, draft: KubeObject) -> list[Problem]:
         """That the object is of another kind, which is all there is to say of it then."""
@@ -189,36 +208,45 @@ class Decoder:
     ) -> list[Problem]:
         """What a custom object's schema finds wrong with it; parts shared with `old` are known to
         be good."""
-        schema = self._schema(resource)
-        if schema is None:
+        shape = self._shape(resource)
+        if shape is None:
+            return []
+        schema = shape.schema
+        missing = [key for key in schema.get("required") or () if draft.get(key) is None]
+        new = {
+            key: item
+            for key, item in draft.items()
+            if key != "metadata" and (old is None or item is not old.get(key))
+        }
+        if not missing and shape.accepts(new):
             return []
         if old is None:
             return list(problems(draft, schema))
-        new = {key: item for key, item in draft.items() if item is not old.get(key)}
-        missing = [key for key in schema.get("required") or () if draft.get(key) is None]
         return list(problems(new, {**schema, "required": missing}))
 
     def presented(self, resource: Resource, obj: KubeObject) -> KubeObject:
         """A stored object in the version that is asked for, without what that does not know."""
         if obj["apiVersion"] == resource.api_version:
             return obj
-        schema = self._schema(resource)
+        shape = self._shape(resource)
         fields = {key: value for key, value in obj.items() if key not in _TYPED}
-        if schema is not None:
-            fields = pruned(fields, schema)
+        if shape is not None:
+            fields = pruned(fields, shape.schema)
         typed = {"kind": obj["kind"], "metadata": obj["metadata"]}
         shown = share({**typed, **fields, "apiVersion": resource.api_version}, obj)
         assert isinstance(shown, FrozenDict)
         return shown
 
-    def _schema(self, resource: Resource) -> Schema | None:
+    def _shape(self, resource: Resource) -> _Shape | None:
         return self._custom.get((resource.group, resource.plural, resource.version))
 
 
-def _shaped(fields: dict[str, Any], schema: Schema, old: KubeObject) -> dict[str, Any]:
+def _shaped(fields: dict[str, Any], shape: _Shape, old: KubeObject) -> dict[str, Any]:
     """A custom object's fields without what its schema does not know, and with its defaults."""
     new = {key: item for key, item in fields.items() if item is not old.get(key)}
-    shaped = defaulted(pruned(new, schema), schema)
+    if shape.keeps(new):
+        return fields
+    shaped = defaulted(pruned(new, shape.schema), shape.schema)
     assert isinstance(shaped, dict), "an object stays one"
     kept = {
         key: shaped[key] if key in new else item
@@ -234,9 +262,11 @@ def _without_unknown(value: Any, schema: Schema) -> Any:
     return {key: item for key, item in value.items() if key in schema["properties"]}
 
 
-def _fitting(resource: Resource, path: str, value: Any, schema: Schema) -> None:
+def _fitting(resource: Resource, path: str, value: Any, shape: _Shape) -> None:
     """Raises: InvalidObject (400: a value of the wrong type)."""
-    found = next(problems(freeze(value), schema, path), None)
+    if shape.accepts(value):
+        return
+    found = next(problems(freeze(value), shape.schema, path), None)
     if found is not None:
         raise bad_request(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a'

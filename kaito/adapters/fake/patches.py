@@ -6,7 +6,7 @@ Both return a new value that shares every part which the patch does not touch.
 from collections.abc import Callable, Mapping, Sequence
 
 from kaito.adapters.fake.api_errors import bad_patch, bad_request
-from kaito.adapters.fake.snapshots import share
+from kaito.adapters.fake.snapshots import SCALARS, share
 from kaito.adapters.kube_api import Json, freeze
 
 _Edit = Callable[[Json, str], Json]
@@ -14,12 +14,14 @@ _Edit = Callable[[Json, str], Json]
 
 def merge_patch(target: Json, patch: Json) -> Json:
     """`target` with the JSON merge patch applied."""
-    if not isinstance(patch, Mapping):
+    if not isinstance(patch, dict | Mapping):  # dict is asked first, and answers at once
         return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
+    merged = dict(target) if isinstance(target, dict | Mapping) else {}
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
+        elif type(value) in SCALARS:
+            merged[key] = value
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged

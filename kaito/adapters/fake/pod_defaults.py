@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kaito.adapters.fake.quantities import canonical_quantity
+from kaito.adapters.fake.snapshots import SCALARS
 from kaito.adapters.kube_api import Json
 
 Fields = dict[str, Any]
@@ -27,7 +28,9 @@ _TAINT_PATIENCE_S = 300
 
 def canonical(value: Json) -> Json:
     """A plain copy without what the server leaves out (null, empty), quantities canonical."""
-    if isinstance(value, Mapping):
+    if type(value) in SCALARS:
+        return value
+    if isinstance(value, dict | Mapping):
         return _canonical_fields(value)
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
@@ -39,7 +42,9 @@ def _canonical_fields(value: Mapping[str, Json]) -> Fields:
     for key, item in value.items():
         if _left_out(key, item):
             continue
-        if key in _QUANTITIES and isinstance(item, Mapping):
+        if type(item) in SCALARS and key != "sizeLimit":
+            fields[key] = item
+        elif key in _QUANTITIES and isinstance(item, dict | Mapping):
             fields[key] = {name: canonical_quantity(amount) for name, amount in item.items()}
         elif key == "sizeLimit":
             fields[key] = canonical_quantity(item)
@@ -51,11 +56,11 @@ def _canonical_fields(value: Mapping[str, Json]) -> Fields:
 def _left_out(key: str, item: Json) -> bool:
     if item is None:
         return True
+    if item:
+        return False
     if isinstance(item, list | tuple):
-        return not item
-    if isinstance(item, Mapping):
-        return not item and key in _EMPTY_MAPS_LEFT_OUT
-    return not item and key in _ZERO_LEFT_OUT
+        return True
+    return key in (_EMPTY_MAPS_LEFT_OUT if isinstance(item, dict | Mapping) else _ZERO_LEFT_OUT)
 
 
 def default_template(template: Fields) -> None:

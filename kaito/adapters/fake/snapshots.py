@@ -1,11 +1,12 @@
 """Immutable snapshots that share what did not change."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from kaito.adapters.kube_api import FrozenDict, FrozenList, Json, freeze
 
 _MISSING = object()
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _MAPPINGS = (dict, FrozenDict)  # isinstance of Mapping asks longer
 
 
@@ -16,7 +17,7 @@ def share(new: Json, old: Json) -> Json:
     """
     if new is old:
         return old
-    if type(new) in _SCALARS:
+    if type(new) in SCALARS:
         return old if type(new) is type(old) and new == old else new
     if type(new) in _MAPPINGS or isinstance(new, Mapping):
         return _share_mapping(new, old) if isinstance(old, FrozenDict) else freeze(new)
@@ -30,7 +31,14 @@ def _share_mapping(new: Mapping[str, Json], old: FrozenDict) -> Json:
     parts: dict[str, Json] = {}
     for key, item in new.items():
         before = old.get(key, _MISSING)
-        after = freeze(item) if before is _MISSING else share(item, before)
+        if item is before:
+            parts[key] = item
+            continue
+        kind = type(item)
+        if kind in SCALARS:  # without a call: most are
+            after = before if kind is type(before) and item == before else item
+        else:
+            after = freeze(item) if before is _MISSING else share(item, before)
         same = same and after is before
         parts[key] = after
     return old if same else FrozenDict(parts)

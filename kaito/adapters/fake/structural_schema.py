@@ -113,7 +113,7 @@ def _scalar_problems(value: Json, schema: Schema, path: str) -> Iterator[Problem
         words = f"{path} in body should be greater than or equal to {least}"
         yield Problem(path, f"Invalid value: {value}: {words}")
     form = str(schema.get("format", ""))
-    if isinstance(value, str) and form in _FORMATS and not _FORMATS[form](value):
+    if isinstance(value, str) and form in FORMATS and not FORMATS[form](value):
         words = f'{path} in body must be of type {form}: "{value}"'
         yield Problem(path, f'Invalid value: "{value}": {words}')
 
@@ -175,7 +175,7 @@ def _type_name(value: Json) -> str:
     return next((name for name in _TYPES if _is_of(value, name)), type(value).__name__)
 
 
-_FORMATS: Final[Mapping[str, Callable[[str], bool]]] = {
+FORMATS: Final[Mapping[str, Callable[[str], bool]]] = {
     "byte": _is_base64,
     "date-time": lambda text: _DATE_TIME.fullmatch(text) is not None,
 }

@@ -42,6 +42,7 @@ from kaito.adapters.kube_api import (
     NAMESPACE,
     POD,
     SERVICE,
+    FrozenDict,
     InvalidObject,
     Json,
     KubeObject,
@@ -111,15 +112,18 @@ class Writes:
             problems += self._addresses.problems(draft["spec"])
         if problems:
             raise invalid(resource, meta.get("name", ""), problems)
+        draft = {key: freeze(part) for key, part in draft.items()}
         for admit in self._admission:
-            admit("CREATE", resource, freeze(draft), None)
+            admit("CREATE", resource, FrozenDict(draft), None)
         if given.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         key = (namespace, meta["name"])
         if table.get(key) is not None:
             raise already_exists(resource, meta["name"])
         if same_resource(resource, SERVICE):
-            self._addresses.assign(draft["spec"])
+            spec = thaw(draft["spec"])
+            self._addresses.assign(spec)
+            draft["spec"] = spec
         return self._presented(resource, self._registry.put(table, key, draft))
 
     def patch(
