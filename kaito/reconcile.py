@@ -64,10 +64,12 @@ DECISIONS_LIMIT: Final = 10_000
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a round ended. `again_after_s` None: not before something changes. A round that ended
-    with an `error` is repeated, further apart each time."""
+    with an `error` is repeated, further apart each time. One that is `resting` found nothing to do:
+    it is repeated for safety only, less often the longer that goes on."""
 
     again_after_s: float | None = None
     error: PortError | None = None
+    resting: bool = False
 
     @property
     def failed(self) -> bool:
@@ -105,7 +107,7 @@ class Decisions:
         metadata = workspace.metadata
         basis = (
             metadata.generation,
-            tuple(sorted(metadata.annotations.items())),
+            metadata.annotations,
             _basis(config),
             own and (own.shape or own.missing),
             bought,
@@ -160,7 +162,8 @@ def reconcile_workspace(
         yield from act_workspace(ports, view, plan)
     except PortError as error:
         return _failed(error)
-    return _looked_at(plan.requeue_after_s)
+    resting = not plan.steps and not view.workspace.is_deleting
+    return _looked_at(plan.requeue_after_s, resting=resting)
 
 
 def reconcile_machine(ports: Ports, claim_name: str) -> Steps:
@@ -179,12 +182,12 @@ def reconcile_machine(ports: Ports, claim_name: str) -> Steps:
         again_after_s = yield from act_machine(ports, machine, plan)
     except PortError as error:
         return _failed(error)
-    return _looked_at(again_after_s)
+    return _looked_at(again_after_s, resting=not plan.steps and again_after_s is None)
 
 
-def _looked_at(again_after_s: float | None) -> Outcome:
+def _looked_at(again_after_s: float | None, *, resting: bool) -> Outcome:
     """Even what has converged is looked at again: a read may be older than the change it is for."""
-    return Outcome(RESYNC_S if again_after_s is None else again_after_s)
+    return Outcome(RESYNC_S if again_after_s is None else again_after_s, resting=resting)
 
 
 def _failed(error: PortError) -> Outcome:

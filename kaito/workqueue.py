@@ -12,6 +12,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 FIRST_BACKOFF_S: Final = 1.0
 LONGEST_BACKOFF_S: Final = 300.0
+LONGEST_REST_S: Final = 4 * 3600.0  # controller-runtime looks at everything again after ten hours
 
 
 class WorkQueue(Generic[KeyT]):
@@ -27,6 +28,7 @@ class WorkQueue(Generic[KeyT]):
         self._running: set[KeyT] = set()
         self._again: dict[KeyT, float] = {}
         self._failures: dict[KeyT, int] = {}
+        self._rests: dict[KeyT, int] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -34,9 +36,13 @@ class WorkQueue(Generic[KeyT]):
 
     def add(self, key: KeyT, due_s: float) -> None:
         """Make `key` due at `due_s`, or earlier if it is due earlier already."""
+        self._rests.pop(key, None)
         if key in self._running:
             self._again[key] = min(due_s, self._again.get(key, due_s))
             return
+        self._schedule(key, due_s)
+
+    def _schedule(self, key: KeyT, due_s: float) -> None:
         known_s = self._due_s.get(key)
         if known_s is not None and known_s <= due_s:
             return
@@ -55,11 +61,23 @@ class WorkQueue(Generic[KeyT]):
         return None
 
     def done(
-        self, key: KeyT, now_s: float, *, again_after_s: float | None, failed: bool = False
+        self,
+        key: KeyT,
+        now_s: float,
+        *,
+        again_after_s: float | None,
+        failed: bool = False,
+        resting: bool = False,
     ) -> None:
         """End the work on `key`. A failure comes back after a pause that doubles from 1 s to
-        5 min, unless `again_after_s` asks for a longer one."""
+        5 min, unless `again_after_s` asks for a longer one. One that is `resting` comes back only
+        for safety: until it is added, `again_after_s` doubles each time, up to 4 h."""
         self._running.remove(key)
+        rests = self._rests.pop(key, 0)
+        if resting and again_after_s is not None:
+            self._rests[key] = rests + 1
+            longer_s = min(again_after_s * 2.0 ** min(rests, 20), LONGEST_REST_S)
+            again_after_s = max(again_after_s, longer_s)
         if failed:
             count = self._failures[key] = self._failures.get(key, 0) + 1
             pause_s = min(FIRST_BACKOFF_S * 2.0 ** min(count - 1, 20), LONGEST_BACKOFF_S)
@@ -67,7 +85,7 @@ class WorkQueue(Generic[KeyT]):
         else:
             self._failures.pop(key, None)
         if again_after_s is not None:
-            self.add(key, now_s + again_after_s)
+            self._schedule(key, now_s + again_after_s)
         changed_s = self._again.pop(key, None)
         if changed_s is not None:
             self.add(key, max(changed_s, now_s))

@@ -39,7 +39,7 @@ class Controller(Protocol):
     def take(self, now_s: float) -> tuple[Any, Steps] | None:
         """The next round that is due."""
 
-    def done(self, key: Any, now_s: float, *, again_after_s: float | None, failed: bool) -> None:
+    def done(self, key: Any, now_s: float, outcome: Outcome) -> None:
         """Report how a round ended."""
 
     def next_due_s(self) -> float | None:
@@ -131,12 +131,7 @@ class Operator:
                 outcome = yield from self._drain(steps)
                 if outcome.error is not None:
                     self._on_error(str(key), outcome.error)
-                controller.done(
-                    key,
-                    float(self._env.now),
-                    again_after_s=outcome.again_after_s,
-                    failed=outcome.failed,
-                )
+                controller.done(key, float(self._env.now), outcome)
         except simpy.Interrupt:
             return
         except ProcessDied as death:

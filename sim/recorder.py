@@ -66,6 +66,7 @@ class Recorder:
         self._workspace_of: dict[str, tuple[str, str]] = {}
         self._subjects_of: dict[tuple[str, str], dict[str, None]] = {}
         self._subscriptions: list[tuple[Resource, Subscription]] = []
+        self._woken: dict[int, None] = {}  # which of them have something
         self.workspaces: dict[tuple[str, str, str], WorkspaceTrack] = {}
         self.events: dict[tuple[str, str], EventResult] = {}
         self.last_change_s = 0.0
@@ -75,12 +76,20 @@ class Recorder:
         """Call `listener` with the subject of each phase that begins or ends."""
         self._listeners.append(listener)
 
-    def follow(self, api: KubeApi, resources: Iterable[Resource], wake: Any) -> None:
+    def follow(self, api: KubeApi, resources: Iterable[Resource], wake: Callable[[], None]) -> None:
         """Watch from now on."""
         for resource in resources:
             version = api.list(resource).resource_version
-            watch = api.watch(resource, resource_version=version, wake=wake)
+            notice = self._noticing(len(self._subscriptions), wake)
+            watch = api.watch(resource, resource_version=version, wake=notice)
             self._subscriptions.append((resource, watch))
+
+    def _noticing(self, index: int, wake: Callable[[], None]) -> Callable[[], None]:
+        def notice() -> None:
+            self._woken[index] = None
+            wake()
+
+        return notice
 
     def begin(self, subject: str, name: str, start_s: float, detail: str) -> None:
         """A phase began. Part of the twin's `Recorder` port."""
@@ -103,7 +112,9 @@ class Recorder:
     def step(self, now_s: float) -> float | None:
         """Take in what has changed, in the order in which it happened."""
         changes: list[tuple[int, Resource, WatchEvent]] = []
-        for resource, subscription in self._subscriptions:
+        woken, self._woken = self._woken, {}
+        for index in woken:
+            resource, subscription = self._subscriptions[index]
             for event in subscription.poll():
                 version = int(event.object["metadata"]["resourceVersion"])
                 changes.append((version, resource, event))

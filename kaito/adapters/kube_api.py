@@ -15,7 +15,7 @@ KubeApiError
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, NoReturn, Protocol, TypeAlias
 
@@ -81,15 +81,22 @@ class Resource:
     plural: str
     namespaced: bool = True
     status_subresource: bool = True
+    # Worked out once; a resource is asked for these at every call.
+    api_version: str = field(init=False, repr=False, compare=False)
+    is_custom: bool = field(init=False, repr=False, compare=False)  # from a CRD
+    name: tuple[str, str] = field(init=False, repr=False, compare=False)  # in any version
+    _hash: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
+    def __post_init__(self) -> None:
+        group, version = self.group, self.version
+        object.__setattr__(self, "api_version", f"{group}/{version}" if group else version)
+        custom = "." in group and not group.endswith(".k8s.io")
+        object.__setattr__(self, "is_custom", custom)
+        object.__setattr__(self, "name", (group, self.plural))
+        object.__setattr__(self, "_hash", hash((group, version, self.plural)))
 
-    @property
-    def is_custom(self) -> bool:
-        """Whether the kind comes from a CustomResourceDefinition."""
-        return "." in self.group and not self.group.endswith(".k8s.io")
+    def __hash__(self) -> int:
+        return self._hash
 
 
 NAMESPACE = Resource(

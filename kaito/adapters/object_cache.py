@@ -59,6 +59,7 @@ class ObjectCache:
         self._listed_at = -1  # the version of the last list
         self._handlers: list[Handler] = []
         self._subscription: Subscription | None = None
+        self._is_due = True  # there may be something to apply
 
     def on_change(self, handler: Handler) -> None:
         """Call `handler(before, after)` for each change; None stands for absent."""
@@ -69,6 +70,16 @@ class ObjectCache:
 
         Raises: ServerUnavailable (what was known stays; call again).
         """
+        if not self._is_due:  # as most calls find
+            return []
+        self._is_due = False  # before the look: what comes meanwhile makes it due again
+        try:
+            return self._take_in()
+        except BaseException:
+            self._is_due = True
+            raise
+
+    def _take_in(self) -> list[Key]:
         changed: dict[Key, None] = {}
         if self._subscription is not None:
             try:
@@ -90,6 +101,7 @@ class ObjectCache:
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
+        self._is_due = True
 
     def put(self, obj: KubeObject) -> None:
         """Take over what one's own write returned, without waiting for its event."""
@@ -128,8 +140,12 @@ class ObjectCache:
             self._resource,
             self._namespace,
             resource_version=page.resource_version,
-            wake=self._wake,
+            wake=self._notice,
         )
+
+    def _notice(self) -> None:
+        self._is_due = True
+        self._wake()
 
     def _apply_events(self, events: Iterable[WatchEvent], changed: dict[Key, None]) -> None:
         for event in events:

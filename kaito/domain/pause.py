@@ -108,6 +108,8 @@ def resumed(view: WorkspaceView) -> WorkspaceStatus:
 
 def without_pause(status: WorkspaceStatus) -> WorkspaceStatus:
     """The status of a Workspace that is not paused, or not known to be."""
+    if find(status.conditions, st.PAUSED) is None:
+        return status
     kept = tuple(found for found in status.conditions if found.type != st.PAUSED)
     return replace(status, conditions=kept)
 

@@ -91,6 +91,8 @@ def adopted_machines(view: WorkspaceView, cluster: ClusterView) -> list[Machine]
     instance type, is then released like any other. The lowest free slots go to those that a pod
     runs on, then to the ready ones, then to the oldest.
     """
+    if not cluster.adoptable:
+        return []
     used = {machine.spec.slot for machine in cluster.machines}
     free = (slot for slot in count() if slot not in used)
     served = {pod.node_name for pod in cluster.pods if pod.node_name}

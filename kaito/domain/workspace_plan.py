@@ -80,7 +80,7 @@ def plan_workspace(
     end. None: machines are ordered. `denied` says why it may have no more machines now.
     """
     adopted = adopted_machines(view, cluster)
-    cluster = replace(cluster, machines=(*cluster.machines, *adopted), adoptable=())
+    cluster = _with_adopted(cluster, adopted)
     if view.workspace.is_deleting:
         return _plan_delete(view, cluster, adopted, now_s)
     adoptions = _adopt(adopted)
@@ -184,6 +184,12 @@ def _plan_refusal(
     return WorkspacePlan(steps=_with_status(view, status, steps, None), requeue_after_s=RECHECK_S)
 
 
+def _with_adopted(cluster: ClusterView, adopted: Sequence[Machine]) -> ClusterView:
+    if not adopted:
+        return cluster
+    return replace(cluster, machines=(*cluster.machines, *adopted), adoptable=())
+
+
 def _adopt(adopted: Sequence[Machine]) -> list[WorkspaceStep]:
     steps: list[WorkspaceStep] = []
     for machine in adopted:
@@ -242,7 +248,7 @@ def _resources(
     needed = wanted.sizing.nodes
     if own is not None:
         return [], own_resources(own, cluster, needed)
-    sizing = replace(wanted.sizing, nodes=count)
+    sizing = wanted.sizing if count == needed else replace(wanted.sizing, nodes=count)
     steps, kept = steps_for_machines(view, cluster, sizing, wanted.policy)
     resources = machine_resources(kept[:needed], cluster, needed)
     if count == needed:

@@ -49,6 +49,8 @@ def refused_status(
 
 
 def _without(types: Sequence[str], status: WorkspaceStatus) -> WorkspaceStatus:
+    if not types:
+        return status
     kept = tuple(found for found in status.conditions if found.type not in types)
     return replace(status, conditions=kept)
 

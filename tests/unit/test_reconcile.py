@@ -291,7 +291,7 @@ def test_from_a_manifest_to_ready_and_back_to_nothing(world: World) -> None:
         "WorkspaceSucceeded",
     ]
     rested = outcome(reconcile_workspace(world.ports, "default", "phi"))
-    assert rested == Outcome(RESYNC_S), "looked at again, in case a read was stale"
+    assert rested == Outcome(RESYNC_S, resting=True), "looked at again, in case a read was stale"
     world.store.delete(WORKSPACE, "phi", "default")
     for _ in range(10):
         for begin in world.rounds():

@@ -112,6 +112,44 @@ def test_a_failure_that_names_its_pause_gets_the_longer_one(
     assert queue.next_due_s() == pause_s
 
 
+def test_what_rests_comes_back_less_and_less_often_until_something_changes() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", 0)
+    now_s, pauses = 0.0, []
+    for _ in range(7):
+        assert queue.take(now_s) == "a"
+        queue.done("a", now_s, again_after_s=900, resting=True)
+        due_s = queue.next_due_s()
+        assert due_s is not None
+        pauses.append(due_s - now_s)
+        now_s = due_s
+    assert pauses == [900, 1800, 3600, 7200, 14400, 14400, 14400]
+    queue.add("a", now_s)
+    queue.take(now_s)
+    queue.done("a", now_s, again_after_s=900, resting=True)
+    assert queue.next_due_s() == now_s + 900, "it changed: the pauses begin anew"
+    queue.take(now_s + 900)
+    queue.done("a", now_s + 900, again_after_s=900)
+    assert queue.next_due_s() == now_s + 1800, "there was something to do"
+
+
+def test_a_longer_pause_is_never_cut_short() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", 0)
+    queue.take(0)
+    queue.done("a", 0, again_after_s=100_000, resting=True)
+    assert queue.next_due_s() == 100_000
+
+
+def test_a_change_during_a_round_that_rests_is_not_put_off() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", 0)
+    queue.take(0)
+    queue.add("a", 1)
+    queue.done("a", 2, again_after_s=900, resting=True)
+    assert queue.take(2) == "a"
+
+
 def test_ending_work_that_nobody_began_is_a_bug() -> None:
     with pytest.raises(KeyError):
         WorkQueue[str]().done("a", 0, again_after_s=None)

@@ -57,6 +57,10 @@ class ActiveFaults:
 
     def of_kube_call(self, verb: Verb) -> Fault | None:
         """The fault of the operator's next call to the API server."""
+        if not (self._failing or self._stale or self._deaths):
+            if verb not in _READS:
+                self._writes += 1
+            return None
         now_s = self._now_s()
         self._die_if_due()
         answer = next(self._answers(verb, now_s), None)

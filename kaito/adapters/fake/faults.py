@@ -126,6 +126,8 @@ class FaultyKubeApi:
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> KubeObject:
         fault = self._choose("get")
+        if fault is None:
+            return self._inner.get(resource, name, namespace)
         history = self._histories.get(resource.plural)
         if isinstance(fault, StaleBy) and history is not None:
             past = history.at(self._now_s() - fault.lag_s)
@@ -146,6 +148,8 @@ class FaultyKubeApi:
         continue_token: str = "",
     ) -> ObjectList:
         fault = self._choose("list")
+        if fault is None and not (fields or limit or continue_token):
+            return self._inner.list(resource, namespace, labels=labels)
         history = self._histories.get(resource.plural)
         if isinstance(fault, StaleBy) and history is not None and not fields and not limit:
             past = history.at(self._now_s() - fault.lag_s)

@@ -15,11 +15,12 @@ class Registry:
     def __init__(self, resources: Iterable[Resource], history: int) -> None:
         self._tables: dict[tuple[str, str], Table] = {}
         self._served: dict[tuple[str, str, str], Resource] = {}
+        self._known: dict[Resource, Table] = {}
         self._is_rehearsal = False
         self.version = 0
         for resource in resources:
-            self._tables.setdefault(_name(resource), Table(resource, history))
-            self._served[(*_name(resource), resource.version)] = resource
+            self._tables.setdefault(resource.name, Table(resource, history))
+            self._served[(*resource.name, resource.version)] = resource
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -27,9 +28,11 @@ class Registry:
 
     def table(self, resource: Resource) -> Table:
         """Raises: ObjectNotFound (the resource, or this version of it, is not served)."""
-        if (*_name(resource), resource.version) not in self._served:
-            raise not_served()
-        return self._tables[_name(resource)]
+        if resource not in self._known:
+            if (*resource.name, resource.version) not in self._served:
+                raise not_served()
+            self._known[resource] = self._tables[resource.name]
+        return self._known[resource]
 
     def existing(self, table: Table, key: Key) -> KubeObject:
         """Raises: ObjectNotFound."""
@@ -75,7 +78,7 @@ class Registry:
 
 def same_resource(one: Resource, other: Resource) -> bool:
     """Whether both are one resource, perhaps in two versions."""
-    return _name(one) == _name(other)
+    return one.name == other.name
 
 
 def object_key(resource: Resource, name: str, namespace: str | None) -> Key:
@@ -85,7 +88,3 @@ def object_key(resource: Resource, name: str, namespace: str | None) -> Key:
     if not namespace:
         raise bad_request(f"{resource.plural} are namespaced: a namespace is needed")
     return namespace, name
-
-
-def _name(resource: Resource) -> tuple[str, str]:
-    return resource.group, resource.plural

@@ -122,6 +122,8 @@ class ObjectStore:
                 rest[-1] is not found[-1] if continue_token else table.goes_on(namespace, last)
             )
             token = PagePosition(version, *last).token() if goes_on else ""
+        if resource.version == table.resource.version:
+            return ObjectList(tuple(found), str(version), token)
         items = tuple(self._decoder.presented(resource, obj) for obj in found)
         return ObjectList(items, str(version), token)
 

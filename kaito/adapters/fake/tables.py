@@ -55,6 +55,9 @@ class Table:
         self, namespace: str | None, labels: LabelSelector, fields: FieldSelector
     ) -> list[KubeObject]:
         """The objects of a namespace (None: of all) that match both selectors, in order."""
+        if labels.equal and not (labels.others or fields.equal or fields.unequal):
+            # The index has all labels: who is in it for each of them matches.
+            return [self._objects[key] for key in self._labelled(namespace, labels)]
         found = (self._objects[key] for key in self._candidates(namespace, labels, fields))
         return [obj for obj in found if labels.matches(obj) and fields.matches(obj)]
 
@@ -91,6 +94,18 @@ class Table:
         sets = sorted((self._index.get(term, set()) for term in terms), key=len)
         keys = sets[0].intersection(*sets[1:])
         return sorted(key for key in keys if namespace is None or key[0] == namespace)
+
+    def _labelled(self, namespace: str | None, labels: LabelSelector) -> Sequence[Key]:
+        first, *others = labels.equal
+        keys = self._index.get(first)
+        if not keys:
+            return ()
+        if others:
+            sets = sorted([keys, *(self._index.get(term, set()) for term in others)], key=len)
+            keys = sets[0].intersection(*sets[1:])
+        if namespace is not None:
+            keys = {key for key in keys if key[0] == namespace}
+        return sorted(keys) if len(keys) > 1 else tuple(keys)
 
     def _range(self, namespace: str | None) -> Sequence[Key]:
         if namespace is None:

@@ -32,11 +32,7 @@ class WatchLog:
         self._forgotten_version = 0  # of the newest change that is no longer kept
         self._watches: dict[int, LogWatch] = {}
         self._opened = 0
-
-    @property
-    def end(self) -> int:
-        """The position after the newest change."""
-        return self._first + len(self._changes)
+        self.end = 0  # the position after the newest change
 
     @property
     def oldest_version(self) -> int:
@@ -46,6 +42,7 @@ class WatchLog:
     def append(self, change: Change) -> None:
         """Keep a change, and wake the watches that it concerns."""
         self._changes.append(change)
+        self.end += 1
         kept_from = self.end - self._history
         if kept_from > self._first:
             forgotten = self._changes[kept_from - self._first - 1]

@@ -34,6 +34,7 @@ from kaito.adapters.kube_api import (
 from kaito.domain import labels, names
 from kaito.domain.provisioner import Provisioner
 from kaito.reconcile import (
+    Outcome,
     Ports,
     Steps,
     collect_orphans,
@@ -167,9 +168,15 @@ class Controller:
         key = self._queue.take(now_s)
         return None if key is None else (key, self._round(key))
 
-    def done(self, key: Key, now_s: float, *, again_after_s: float | None, failed: bool) -> None:
+    def done(self, key: Key, now_s: float, outcome: Outcome) -> None:
         """Report how a round ended."""
-        self._queue.done(key, now_s, again_after_s=again_after_s, failed=failed)
+        self._queue.done(
+            key,
+            now_s,
+            again_after_s=outcome.again_after_s,
+            failed=outcome.failed,
+            resting=outcome.resting,
+        )
 
     def next_due_s(self) -> float | None:
         """When `take` will next have something, if nothing changes."""

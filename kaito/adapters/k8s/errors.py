@@ -1,7 +1,6 @@
 """Kubernetes API errors as the domain's reactions, in one table."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 from kaito.adapters import kube_api
@@ -17,16 +16,26 @@ _REACTIONS: Final[dict[type[kube_api.KubeApiError], type[errors.PortError]]] = {
 }
 
 
-@contextmanager
-def as_port_errors() -> Iterator[None]:
+class _AsPortErrors:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        if isinstance(error, kube_api.ServerUnavailable):
+            raise errors.Unavailable(str(error), retry_after_s=error.retry_after_s) from error
+        if isinstance(error, kube_api.KubeApiError):
+            reaction = _REACTIONS.get(type(error), errors.Unavailable)
+            raise reaction(str(error)) from error
+
+
+_AS_PORT_ERRORS: Final = _AsPortErrors()  # it keeps nothing: one serves all
+
+
+def as_port_errors() -> AbstractContextManager[None]:
     """Raise the domain's error for any KubeApiError from inside.
 
     One that the table does not name counts as Unavailable: the outcome is unknown.
     """
-    try:
-        yield
-    except kube_api.ServerUnavailable as error:
-        raise errors.Unavailable(str(error), retry_after_s=error.retry_after_s) from error
-    except kube_api.KubeApiError as error:
-        reaction = _REACTIONS.get(type(error), errors.Unavailable)
-        raise reaction(str(error)) from error
+    return _AS_PORT_ERRORS

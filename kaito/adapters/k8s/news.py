@@ -19,6 +19,7 @@ from kaito.adapters.kube_api import (
     KubeObject,
     Resource,
     annotations_of,
+    is_true,
     labels_of,
 )
 from kaito.domain import labels
@@ -40,7 +41,7 @@ _Meaning = Callable[[KubeObject], Any]
 
 class News:
     """Remembers what objects meant when they were last seen. `meanings` are by kind; an object of
-    any other kind is news each time."""
+    any other kind is news each time. What means None is as good as not there."""
 
     def __init__(self, meanings: Mapping[Resource, _Meaning]) -> None:
         self._meanings = meanings
@@ -109,7 +110,8 @@ def _of_record(claim: KubeObject) -> Any:
 
 
 def _of_node(node: KubeObject) -> Any:
-    return to_node_view(node)
+    """Only whether it is ready: what else there is to a Node, its machine's record tells."""
+    return is_true(node, "Ready") or None
 
 
 def _of_machine(node: KubeObject) -> Any:
@@ -119,7 +121,10 @@ def _of_machine(node: KubeObject) -> Any:
 
 
 def _of_pod(pod: KubeObject) -> Any:
-    return to_pod_view(pod), labels_of(pod)
+    view = to_pod_view(pod)
+    if view.phase == "Pending" and not (view.reason or view.deleting):
+        return None  # on its way
+    return view, labels_of(pod)
 
 
 def _of_workload(obj: KubeObject) -> Any:

@@ -90,9 +90,7 @@ class Runner:
             now_s = self._clock.now_s()
             _log_round(key, outcome, now_s - began_s)
             with self._lock:
-                self._controller.done(
-                    key, now_s, again_after_s=outcome.again_after_s, failed=outcome.failed
-                )
+                self._controller.done(key, now_s, outcome)
             self._changed.set()
             if self._on_round is not None:
                 self._on_round(key, outcome, now_s - began_s)

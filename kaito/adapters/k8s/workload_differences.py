@@ -16,12 +16,12 @@ class WorkloadDifferences:
     """`manifests.render` and `deviations`, with their last answers for each workload and object.
 
     Kept as long as the very same workload is asked about, as decisions hand it out while nothing
-    changes, and the live object has the same version. Call it from any thread.
+    changes, and of the live object nothing changes but its status. Call it from any thread.
     """
 
     def __init__(self) -> None:
         self._rendered: dict[str, tuple[Workload, tuple[Desired, ...]]] = {}
-        self._deviations: dict[str, tuple[Desired, str, Sequence[str]]] = {}
+        self._deviations: dict[str, tuple[Desired, object, Sequence[str]]] = {}
 
     def desired(self, workload: Workload) -> tuple[Desired, ...]:
         """See `manifests.render`."""
@@ -35,14 +35,23 @@ class WorkloadDifferences:
 
     def deviations(self, want: Desired, live: KubeObject) -> Sequence[str]:
         """See `live_workload.deviations`."""
-        uid, version = live["metadata"]["uid"], live["metadata"]["resourceVersion"]
+        uid, asked_for = live["metadata"]["uid"], _asked_for(live)
         known = self._deviations.get(uid)
-        if known is not None and known[0] is want and known[1] == version:
+        if known is not None and known[0] is want and known[1] == asked_for:
             return known[2]
         found = deviations(want, live)
         _make_room(self._deviations, uid)
-        self._deviations[uid] = (want, version, found)
+        self._deviations[uid] = (want, asked_for, found)
         return found
+
+
+def _asked_for(live: KubeObject) -> object:
+    """All that a wanted object says something of: not the status, nor what the server counts."""
+    metadata = live["metadata"]
+    return (
+        [part for key, part in live.items() if key not in {"metadata", "status"}],
+        [metadata.get(key) for key in ("labels", "annotations", "ownerReferences")],
+    )
 
 
 def _make_room(kept: dict[str, Any], key: str) -> None:

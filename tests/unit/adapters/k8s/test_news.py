@@ -25,11 +25,17 @@ def body(**more: Any) -> dict[str, Any]:
 def is_news(
     of: news.News, resource: Resource, before: dict[str, Any], after: dict[str, Any]
 ) -> bool:
-    assert of.note(resource, freeze(before), gone=False), "the first time it always is"
+    of.note(resource, freeze(before), gone=False)
     return of.note(resource, freeze(after), gone=False)
 
 
 WAITING: dict[str, Any] = {"status": {"phase": "Pending"}, "spec": {}}
+RUNNING: dict[str, Any] = {"status": {"phase": "Running"}, "spec": {}}
+READY: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "True"}]}
+UNSCHEDULABLE: dict[str, Any] = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}],
+}
 
 
 @pytest.mark.parametrize(
@@ -42,10 +48,14 @@ WAITING: dict[str, Any] = {"status": {"phase": "Pending"}, "spec": {}}
         (WORKSPACE, body(), body(metadata={"finalizers": ["x"]}), True),
         (WORKSPACE, body(), body(metadata={"deletionTimestamp": "now"}), True),
         (NODE, body(), body(status={"images": [{"sizeBytes": 1}]}), False),
-        (NODE, body(), body(status={"allocatable": {labels.GPU_RESOURCE: "1"}}), True),
+        (NODE, body(), body(status={"allocatable": {labels.GPU_RESOURCE: "1"}}), False),
+        (NODE, body(), body(status=READY), True),
+        (NODE, body(status=READY), body(), True),
         (POD, body(**WAITING), body(**WAITING, metadata={"resourceVersion": "2"}), False),
         (POD, body(**WAITING), body(status={"phase": "Running"}, spec={}), True),
-        (POD, body(**WAITING), body(**WAITING, metadata={"labels": {"a": "b"}}), True),
+        (POD, body(**WAITING), body(status=UNSCHEDULABLE, spec={}), True),
+        (POD, body(**WAITING), body(**WAITING, metadata={"deletionTimestamp": "now"}), True),
+        (POD, body(**RUNNING), body(**RUNNING, metadata={"labels": {"a": "b"}}), True),
         (STATEFUL_SET, body(), body(status={"currentReplicas": 1}), False),
         (STATEFUL_SET, body(), body(status={"readyReplicas": 1}), True),
         (STATEFUL_SET, body(), body(metadata={"generation": 2}), True),
@@ -89,6 +99,23 @@ def test_a_condition_of_its_node_concerns_a_machine() -> None:
 
     assert is_news(news.for_machines(), NODE, node("False", "1"), node("True", "1"))
     assert not is_news(news.for_machines(), NODE, node("False", "1"), node("False", "2"))
+
+
+@pytest.mark.parametrize(
+    ("resource", "obj", "expected"),
+    [
+        (WORKSPACE, body(), True),
+        (NODE, body(), False),
+        (NODE, body(status=READY), True),
+        (POD, body(**WAITING), False),
+        (POD, body(**RUNNING), True),
+        (STATEFUL_SET, body(), True),
+    ],
+)
+def test_what_is_there_for_the_first_time_is_news_unless_it_is_only_on_its_way(
+    resource: Resource, obj: dict[str, Any], *, expected: bool
+) -> None:
+    assert news.for_workspaces().note(resource, freeze(obj), gone=False) is expected
 
 
 def test_what_is_gone_is_news_and_so_is_what_comes_after_a_gap() -> None:

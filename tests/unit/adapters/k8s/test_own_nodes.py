@@ -139,8 +139,7 @@ class World:
             key, steps = taken
             outcome = drained(steps)
             assert outcome.error is None
-            again_after_s = outcome.again_after_s
-            self.controller.done(key, self.clock.now_s(), again_after_s=again_after_s, failed=False)
+            self.controller.done(key, self.clock.now_s(), outcome)
             found.append(key)
             self.controller.poll(self.clock.now_s())
         return found
