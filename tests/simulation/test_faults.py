@@ -63,6 +63,16 @@ def test_ready_in_the_end(seed: int) -> None:
     assert result.simulated_s < LONGEST_S
 
 
+def test_what_old_reads_do_not_show_yet_is_looked_for_again() -> None:
+    """The watch tells of the Workspace and its machine, and nothing else wakes their rounds."""
+    described = {"kind": "stale-read", "for": "20m", "lag": "1m"}
+    fault = TimelineStep.model_validate({"fault": described}).fault
+    assert fault is not None
+    scenario = with_steps(quickstart(), [Inject(at_s=0.0, fault=fault, source="test")])
+    result, _ = run_checked(scenario, seed=0, calm_from_s=1200.0 + LONGEST_BACKOFF_S)
+    assert [workspace.pending for workspace in result.workspaces] == [None]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_gone_in_the_end(seed: int) -> None:
     rng = Random(seed)
