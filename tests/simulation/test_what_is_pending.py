@@ -34,6 +34,42 @@ SECRET = {
 }
 
 
+GATED = {
+    "apiVersion": "kaito.sh/v1beta1",
+    "kind": "Workspace",
+    "metadata": {"name": "llama"},
+    "resource": TUNING["resource"],
+    "inference": {
+        "preset": {
+            "name": "llama-3.1-8b-instruct",
+            "presetOptions": {"modelAccessSecret": "hugging-face"},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (None, 'secret "hugging-face" not found'),
+        ({"TOKEN": "t"}, "couldn't find key HF_TOKEN in Secret default/hugging-face"),
+    ],
+)
+def test_a_token_that_is_missing_is_told_and_waited_for(
+    tmp_path: Path, data: dict[str, str] | None, why: str
+) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hugging-face"}}
+    first = [GATED] if data is None else [secret | {"stringData": data}, GATED]
+    right = {"at": "1h", "apply": secret | {"stringData": {"HF_TOKEN": "t"}}}
+    file = tmp_path / "scenario.yaml"
+    file.write_text(yaml.safe_dump({"timeline": [{"apply": first}, right]}))
+    scenario = load([str(file)])
+    (waiting,) = simulate(scenario, until_s=3500.0).workspaces
+    assert why in waiting.message
+    (served,) = simulate(scenario).workspaces
+    assert served.ready
+
+
 @pytest.fixture
 def without_secret(tmp_path: Path) -> Scenario:
     """A job whose Secret comes after 20 minutes, seen until then."""
