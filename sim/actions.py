@@ -31,7 +31,9 @@ def prepare(api: KubeApi, scenario: Scenario) -> None:
         except AlreadyExists:
             continue
     for namespace, name in scenario.assumed_secrets:
-        api.create(SECRET, {"metadata": {"namespace": namespace, "name": name}})
+        data = {"HF_TOKEN": "a-token-of-the-twin"}
+        metadata = {"namespace": namespace, "name": name}
+        api.create(SECRET, {"metadata": metadata, "stringData": data})
 
 
 def perform(api: KubeApi, step: Apply | Patch | Delete) -> None:

@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -16,6 +16,7 @@ SIZE_LIMIT_BYTES: Final = 4 << 20
 STDIN: Final = "-"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _FILE_LIMIT: Final = 1_000
+_LIST: Final = ("v1", "List")
 _REMEDY: Final = "Give a Kubernetes manifest or a scenario, in YAML or JSON"
 
 
@@ -118,16 +119,33 @@ def _parse(content: bytes, name: str) -> list[Document]:
     if not parsed:
         message = "the file is empty" if not text.strip() else "the file holds nothing but comments"
         raise InvalidInput([Problem(field=name, message=message, remedy=_REMEDY)])
+    found = [one for part in parsed for one in _listed(part.value, part.line, part.lines)]
     odd = [
-        _problem(name, part.line, "", f"must be a mapping, got {shown(part.value)}", _REMEDY)
-        for part in parsed
-        if not isinstance(part.value, dict)
+        _problem(name, line, "", f"must be a mapping, got {shown(value)}", _REMEDY)
+        for value, line, _ in found
+        if not isinstance(value, dict)
     ]
     if odd:
         raise InvalidInput(odd)
-    return [
-        Document(body=part.value, file=name, line=part.line, lines=part.lines) for part in parsed
-    ]
+    return [Document(body=value, file=name, line=line, lines=lines) for value, line, lines in found]
+
+
+def _listed(
+    value: object, line: int, lines: Mapping[str, int]
+) -> Iterator[tuple[Any, int, Mapping[str, int]]]:
+    """The objects of a v1 List, as `kubectl get -o yaml` prints several; anything else as it is."""
+    items = value.get("items") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or (value.get("apiVersion"), value.get("kind")) != _LIST:
+        yield value, line, lines
+        return
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        at = f"items[{index}]"
+        own = {
+            path.removeprefix(at).lstrip("."): number
+            for path, number in lines.items()
+            if path == at or path.startswith((f"{at}.", f"{at}["))
+        }
+        yield item, lines.get(at, line), own
 
 
 def _text(content: bytes, name: str) -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
 from kaito.domain.machine import CloudState
+from kaito.workqueue import LONGEST_BACKOFF_S
 from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.operator import ProcessDied
 from sim.scenario import AnyFault
@@ -41,6 +42,10 @@ def inject(world: "World", fault: AnyFault) -> None:
             world.operator_clock.jump(by_s, until_s=until_s)
         case _:
             assert_never(fault)
+    if isinstance(fault, ApiError | StaleRead | DroppedWatch | ClockJump):
+        # Until then, and for a round that is put off, what the operator says may be out of date.
+        late_s = world.now_s() + over_after_s(fault) + LONGEST_BACKOFF_S
+        world.unsettled_until_s = max(world.unsettled_until_s, late_s)
 
 
 def over_after_s(fault: AnyFault) -> float:

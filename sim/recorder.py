@@ -69,6 +69,7 @@ class Recorder:
         self._woken: dict[int, None] = {}  # which of them have something
         self.workspaces: dict[tuple[str, str, str], WorkspaceTrack] = {}
         self.events: dict[tuple[str, str], EventResult] = {}
+        self._last_of_pod: dict[str, tuple[str, str]] = {}  # type and text of the newest event
         self.last_change_s = 0.0
         self._listeners: list[Callable[[str], None]] = []
 
@@ -147,6 +148,15 @@ class Recorder:
         ]
         return tuple(sorted([*track.closed, *running], key=lambda phase: phase.start_s))
 
+    def trouble_of(self, namespace: str, name: str) -> str:
+        """What the kubelet or the scheduler last warned of about one of the Workspace's pods; empty
+        where nothing is wrong, or where it went on since."""
+        for subject in self._subjects_of.get((namespace, name), ()):
+            kind, text = self._last_of_pod.get(subject, ("", ""))
+            if kind == "Warning":
+                return text
+        return ""
+
     def running_phases(self) -> list[str]:
         """What goes on now, each name once."""
         names = {name: None for subject in self._subjects.values() for name in subject.running}
@@ -178,6 +188,8 @@ class Recorder:
         elif resource is POD:
             subject = f"Pod/{namespace_of(obj)}/{name_of(obj)}"
             self._remember_owner(subject, labels_of(obj))
+            if event.type is EventType.DELETED:
+                self._last_of_pod.pop(subject, None)
 
     def _remember_owner(self, subject: str, found: Mapping[str, str]) -> None:
         if labels.WORKSPACE in found and labels.WORKSPACE_NAMESPACE in found:
@@ -204,9 +216,13 @@ class Recorder:
             track.ready_at_s = at_s
 
     def _take_in_event(self, obj: KubeObject) -> None:
-        if (obj.get("source") or {}).get("component") != OPERATOR_COMPONENT:
-            return
         about = obj["involvedObject"]
+        if (obj.get("source") or {}).get("component") != OPERATOR_COMPONENT:
+            if about["kind"] == POD.kind:
+                subject = f"Pod/{about.get('namespace', '')}/{about['name']}"
+                text = f"{about['name']}: {obj['reason']}: {obj['message']}"
+                self._last_of_pod[subject] = (obj["type"], text)
+            return
         self.events[namespace_of(obj), name_of(obj)] = EventResult(
             at_s=from_rfc3339(obj["firstTimestamp"]) - self._epoch_s,
             kind=about["kind"],

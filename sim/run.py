@@ -203,6 +203,8 @@ class _Run:
         if not ready and track.deleted_at_s is None:
             doing = ", ".join(running)
             why = done.get("message", "") or "the operator has not seen it yet"
+            trouble = self._world.recorder.trouble_of(namespace, name)
+            why = f"{why}; {trouble}" if trouble else why
             pending = f"{doing} ({why})" if doing else why
         return WorkspaceResult(
             namespace=namespace,

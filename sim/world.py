@@ -217,7 +217,8 @@ class World:
 
     def change_cloud(self, change: CloudChange) -> None:
         """Let the cloud have more or less to sell, from now on."""
-        self.unsettled_until_s = self.now_s() + LONGEST_RETRY_S + RECHECK_S
+        again_s = self.now_s() + LONGEST_RETRY_S + RECHECK_S
+        self.unsettled_until_s = max(self.unsettled_until_s, again_s)
         change_cloud(self.cloud, change)
 
     def costs_usd(self) -> Mapping[str, float]:

@@ -136,7 +136,7 @@ def _refusal(
         )
     if gpu.compute_capability is None:
         return NoEngine(
-            f"no engine image has kernels for {gpu.vendor} {gpu.name}",
+            f"no engine image has kernels for {gpu.name}",
             remedy=f"Choose {instance} from NVIDIA, or give your own pod template",
         )
     names = (requested,) if requested else model.runtimes

@@ -15,8 +15,8 @@ from kaito.domain.model import ModelProfile
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import shown
 
-ENGINE_SECTION: Final = "vllm"
-MAX_MODEL_LEN: Final = "max-model-len"
+_ENGINE_SECTION: Final = "vllm"
+_MAX_MODEL_LEN: Final = "max-model-len"
 _UTILIZATION: Final = "gpu-memory-utilization"
 _PARALLEL: Final = ("tensor-parallel-size", "data-parallel-size")
 # The other keys of the file; max_probe_steps has no effect since KAITO v0.8.
@@ -37,34 +37,61 @@ def check_engine_config(
     if not config or not engine.flags:
         return
     problems = [*_key_problems(config)]
-    section = config.get(ENGINE_SECTION)
+    section = config.get(_ENGINE_SECTION)
     if isinstance(section, Mapping):
         for key, value in section.items():
             problems += _flag_problems(str(key), value, engine)
         given = {_flag(str(key)): value for key, value in section.items()}
         problems += _value_problems(given, model, instance_type)
+        try:
+            max_model_len(config)
+        except InvalidConfig as error:
+            problems += error.problems
     elif section is not None:
         message = f"must be a mapping of flags to values, got {shown(section)}"
-        problems.append(Problem(field=_at(ENGINE_SECTION), message=message, rule="config-section"))
+        problems.append(Problem(field=_at(_ENGINE_SECTION), message=message, rule="config-section"))
     if problems:
         raise InvalidConfig(problems)
 
 
+def max_model_len(config: Mapping[str, Any] | None) -> int | None:
+    """`vllm.max-model-len` of the config, in tokens; None when it leaves the choice to the fit. Of
+    several spellings the last one counts, as on the command line.
+
+    Raises: InvalidConfig (not a whole number, or below 1).
+    """
+    section = (config or {}).get(_ENGINE_SECTION) or {}
+    found = section.items() if isinstance(section, Mapping) else ()
+    asked = [(key, value) for key, value in found if _flag(str(key)) == _MAX_MODEL_LEN]
+    key, value = asked[-1] if asked else ("", None)
+    if value is None or value == "auto":
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
+        message = f"must be a whole number of tokens, got {shown(value)}"
+        remedy = "Write a number such as 8192, or auto"
+        field = _at(f"{_ENGINE_SECTION}.{key}")
+        raise InvalidConfig(
+            [Problem(field=field, message=message, remedy=remedy, rule="context-number")]
+        )
+    return int(text)
+
+
 def _key_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
-    known = (ENGINE_SECTION, *_OTHER_KEYS)
+    known = (_ENGINE_SECTION, *_OTHER_KEYS)
     for key in config:
         if key not in known:
             yield Problem(
                 field=_at(str(key)),
                 message="unknown key",
                 remedy=f"{did_you_mean(str(key), known)} Flags of the engine stand under "
-                f"{ENGINE_SECTION}",
+                f"{_ENGINE_SECTION}",
                 rule="config-key",
             )
 
 
 def _flag_problems(key: str, value: object, engine: Engine) -> Iterator[Problem]:
-    field, flag = _at(f"{ENGINE_SECTION}.{key}"), _flag(key)
+    field, flag = _at(f"{_ENGINE_SECTION}.{key}"), _flag(key)
     if flag in engine.removed_flags:
         yield Problem(
             field=field,
@@ -100,7 +127,7 @@ def _value_problems(
         share = _number(given[_UTILIZATION])
         if share is None or not 0.0 < share <= 1.0:
             yield Problem(
-                field=_at(f"{ENGINE_SECTION}.{_UTILIZATION}"),
+                field=_at(f"{_ENGINE_SECTION}.{_UTILIZATION}"),
                 message=f"must be a number above 0 and at most 1, got {shown(given[_UTILIZATION])}",
                 rule="config-utilization",
             )
@@ -110,18 +137,18 @@ def _value_problems(
         count = _number(given[flag])
         if count is None or count < 1 or count > instance_type.gpu_count or count % 1:
             yield Problem(
-                field=_at(f"{ENGINE_SECTION}.{flag}"),
+                field=_at(f"{_ENGINE_SECTION}.{flag}"),
                 message=f"must be a whole number from 1 to {instance_type.gpu_count}, the GPUs of "
                 f"{instance_type.name}, got {shown(given[flag])}",
                 remedy="Remove it: the fit lays the model out",
                 rule="config-parallel",
             )
-    length = _number(given.get(MAX_MODEL_LEN))
-    if length is not None and not 1 <= length <= model.token_limit:
+    length = _number(given.get(_MAX_MODEL_LEN))
+    if length is not None and length > model.token_limit:
         yield Problem(
-            field=_at(f"{ENGINE_SECTION}.{MAX_MODEL_LEN}"),
+            field=_at(f"{_ENGINE_SECTION}.{_MAX_MODEL_LEN}"),
             message=f"must be within 1..{model.token_limit} for {model.name}, "
-            f"got {shown(given[MAX_MODEL_LEN])}",
+            f"got {shown(given[_MAX_MODEL_LEN])}",
             rule="context-limit",
         )
 

@@ -250,18 +250,23 @@ def fit_tuning(
     """
     if choice.engine.name is not EngineName.TRANSFORMERS:
         raise ValueError(f"tuning runs on transformers, not on {choice.engine.name}")
-    if model.tuning is None or method not in model.tuning.methods:
-        methods = ", ".join(model.tuning.methods) if model.tuning else "no method"
-        raise InvalidInput(
-            [
-                Problem(
-                    field="tuning.method",
-                    message=f"{model.name} cannot be tuned with {method}, but with {methods}",
-                    remedy="Choose another method or model",
-                    rule="tuning-supported",
-                )
-            ]
+    if model.tuning is None:
+        problem = Problem(
+            field="tuning.preset.name",
+            message=f"{model.name} cannot be tuned",
+            remedy="Choose a model whose file has the key tuning, such as phi-4-mini-instruct",
+            rule="tuning-supported",
         )
+        raise InvalidInput([problem])
+    if method not in model.tuning.methods:
+        methods = ", ".join(model.tuning.methods)
+        problem = Problem(
+            field="tuning.method",
+            message=f"{model.name} cannot be tuned with {method}, but with {methods}",
+            remedy="Choose another method or model",
+            rule="tuning-supported",
+        )
+        raise InvalidInput([problem])
 
     def memory_of(tokens: int) -> MemoryBreakdown:
         return tuning_memory(

@@ -36,6 +36,8 @@ _PLACES: Final = (
     ("inference", "spec.template.inference"),
     ("metadata.annotations", "spec.template.metadata.annotations"),
 )
+# KAITO's v1alpha1 has v1beta1's InferenceSpec there (api/v1alpha1/inferenceset_types.go).
+_IN_BOTH_VERSIONS: Final = "spec.template.inference."
 
 
 class InferenceSetResource(Part):
@@ -110,6 +112,7 @@ def parse_inference_set(document: Mapping[str, Any]) -> InferenceSet:
     except ValidationError as error:
         raise InvalidInput(problems_of(error, InferenceSet)) from error
     newer = newer_fields(body, InferenceSet) if version == "v1alpha1" else []
+    newer = [problem for problem in newer if not problem.field.startswith(_IN_BOTH_VERSIONS)]
     if newer:
         raise InvalidInput(newer)
     return found

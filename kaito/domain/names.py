@@ -22,6 +22,7 @@ _IMAGE: Final = re.compile(
     r"(?:@sha256:[a-f0-9]{64})?"
 )
 _PLACEHOLDER: Final = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_HERE\b")
+_IN_BRACKETS: Final = re.compile(r"<[^<>]+>")
 
 
 def is_dns_label(name: str) -> bool:
@@ -40,7 +41,10 @@ def is_image_reference(text: str) -> bool:
 
 
 def placeholders(text: str) -> tuple[str, ...]:
-    """The parts that a reader was meant to fill in, such as `ACR_REPO_HERE`, in order."""
+    """The parts that a reader was meant to fill in, such as `ACR_REPO_HERE`, in order; or the whole
+    text where that is one, such as `<YOUR IMAGE URL>`."""
+    if _IN_BRACKETS.fullmatch(text):
+        return (text,)
     return tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
 
 

@@ -8,13 +8,12 @@ from typing import Any, Final
 from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.engine import Engine, EngineChoice, EngineName, choose_engine
-from kaito.domain.engine_config import ENGINE_SECTION, MAX_MODEL_LEN, check_engine_config
-from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
+from kaito.domain.engine_config import check_engine_config, max_model_len
+from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.fit import DEFAULT_NODE_LIMIT as NODE_LIMIT
 from kaito.domain.fit import FitPlan, fit_inference, fit_tuning, what_would_fit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.model import ModelProfile
-from kaito.domain.parsing import shown
 from kaito.domain.partition import mig_profile
 from kaito.domain.training_config import check_training_config
 from kaito.domain.workspace import TuningMethod, Workspace
@@ -87,7 +86,6 @@ def size(
     if workspace.tuning is not None:
         return _size_tuning(workspace, catalogue, model, instance_type, config)
     requested = requested_engine(workspace)
-    context = max_model_len(config)
     choice = choose_engine(catalogue.engines, instance_type.gpu, model, requested)
     if choice.warning:
         newer = newer_instance_type(catalogue, model, instance_type, tuning=None)
@@ -95,6 +93,7 @@ def size(
             catalogue.engines, instance_type.gpu, model, requested, newer_instance_type=newer
         )
     check_engine_config(config, choice.engine, model, instance_type)
+    context = max_model_len(config)
     adapters = len(workspace.inference.adapters) if workspace.inference else 0
     fit = fit_inference(
         model,
@@ -139,23 +138,6 @@ def requested_engine(workspace: Workspace) -> EngineName | None:
                 )
             ]
         ) from None
-
-
-def max_model_len(config: Mapping[str, Any] | None) -> int | None:
-    """`vllm.max-model-len` of the config, in tokens; None when it leaves the choice to the fit.
-
-    Raises: InvalidConfig (not a whole number, or below 1).
-    """
-    section = (config or {}).get(ENGINE_SECTION) or {}
-    value = section.get(MAX_MODEL_LEN) if isinstance(section, Mapping) else None
-    if value is None or value == "auto":
-        return None
-    text = str(value)
-    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
-        field = f"inference.config[{ENGINE_SECTION}.{MAX_MODEL_LEN}]"
-        message = f"must be a whole number of tokens, got {shown(value)}"
-        raise InvalidConfig([Problem(field=field, message=message, rule="context-number")])
-    return int(text)
 
 
 def newer_instance_type(

@@ -11,6 +11,7 @@ from kaito.domain import labels, names
 from kaito.domain.adapter_rules import adapter_problems
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.engine import EngineName, NoEngine
+from kaito.domain.engine_config import max_model_len
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.fit import DoesNotFit, what_would_fit
 from kaito.domain.gpu import InstanceType
@@ -24,7 +25,7 @@ from kaito.domain.placeholder_rules import placeholder_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.resource_rules import resource_problems
 from kaito.domain.rollout import rollout_policy
-from kaito.domain.sizing import max_model_len, requested_engine, tuning_method
+from kaito.domain.sizing import requested_engine, tuning_method
 from kaito.domain.template_rules import template_problems
 from kaito.domain.template_sizing import size_workspace
 from kaito.domain.tuning_rules import tuning_problems

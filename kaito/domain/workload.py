@@ -85,6 +85,7 @@ class Workload:
     config_map: str = ""
     config_hash: str = ""
     access_secret: str = ""
+    token_required: bool = False  # of access_secret: without it nothing can be downloaded
     startup_limit_s: int = 1800
     generation: int = 0
     image_pull_secrets: tuple[str, ...] = ()

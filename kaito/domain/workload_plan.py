@@ -80,6 +80,7 @@ def plan_workload(
         "access_secret": workspace.preset.preset_options.model_access_secret
         if workspace.preset
         else "",
+        "token_required": sizing.model.requires_auth and not _own_image(workspace),
         "generation": workspace.metadata.generation,
         "image_pull_secrets": workspace.preset.preset_options.image_pull_secrets
         if workspace.preset
@@ -110,8 +111,13 @@ def start_limit_s(weight_bytes: int) -> int:
 
 
 def _image(workspace: Workspace, sizing: Sizing) -> str:
+    return _own_image(workspace) or sizing.choice.engine.image
+
+
+def _own_image(workspace: Workspace) -> str:
+    """The user's, which may hold the weights; empty where there is none."""
     preset = workspace.preset
-    return (preset.preset_options.image if preset else "") or sizing.choice.engine.image
+    return preset.preset_options.image if preset else ""
 
 
 def _inference_workload(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from kaito.domain import status as st
 from kaito.domain.cluster_view import (
@@ -18,6 +19,11 @@ from kaito.domain.rollout import Surge
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources
+
+_TRUE_REASONS: Final = {
+    st.INFERENCE_READY: "WorkspaceInferenceStatusSuccess",
+    st.JOB_STARTED: "WorkspaceTuningJobStatusStarted",
+}
 
 
 def status_of(
@@ -99,12 +105,17 @@ def conditions_while_refused(
         return [*resources.conditions] if resources.ready.reason == reason else []
     kind = st.JOB_STARTED if view.workspace.tuning is not None else st.INFERENCE_READY
     work = find(view.status.conditions, kind)
-    runs = bool(cluster.pods) and all(
-        pod.ready or pod.phase == "Running" for pod in cluster.pods if not pod.deleting
-    )
-    if work is None or (runs and _on_a_lost_node(cluster) is None):
+    if work is None:
         return [*resources.conditions]
-    return [*resources.conditions, condition(kind, "False", reason, "its pods are not ready")]
+    staying = [pod for pod in cluster.pods if not pod.deleting]
+    runs = bool(cluster.pods) and all(pod.ready or pod.phase == "Running" for pod in staying)
+    if not runs or _on_a_lost_node(cluster) is not None:
+        return [*resources.conditions, condition(kind, "False", reason, "its pods are not ready")]
+    serving = sum(pod.ready for pod in staying)
+    if work.is_true or serving < max(len(staying), view.status.target_node_count):
+        return [*resources.conditions]
+    back = condition(kind, "True", _TRUE_REASONS[kind], f"{serving} pods ready")
+    return [*resources.conditions, back]
 
 
 def _inference_conditions(
@@ -118,10 +129,10 @@ def _inference_conditions(
         work = condition(st.INFERENCE_READY, "False", "WorkspaceInferenceStatusPending", text)
     elif settled and live.ready_replicas >= replicas:
         text = f"{live.ready_replicas} of {replicas} pods ready"
-        work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
+        work = condition(st.INFERENCE_READY, "True", _TRUE_REASONS[st.INFERENCE_READY], text)
     elif _serves_until_resized(live, resources) and lost is None:
         text = f"{live.ready_replicas} pods ready; the new version waits for the machines"
-        work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
+        work = condition(st.INFERENCE_READY, "True", _TRUE_REASONS[st.INFERENCE_READY], text)
     else:
         reason, text = _why_pending(cluster.pods, live, resources)
         work = condition(st.INFERENCE_READY, "False", reason, text)
@@ -143,7 +154,7 @@ def _surge_conditions(
     replicas = wanted.workload.replicas
     text = f"{live.ready_replicas} pods ready: {surge.message}"
     if live.ready_replicas >= replicas and _on_a_lost_node(cluster) is None:
-        work = condition(st.INFERENCE_READY, "True", "WorkspaceInferenceStatusSuccess", text)
+        work = condition(st.INFERENCE_READY, "True", _TRUE_REASONS[st.INFERENCE_READY], text)
     else:
         work = condition(st.INFERENCE_READY, "False", "WorkspaceInferenceStatusPending", text)
     return work, condition(st.SUCCEEDED, "False", "workspacePending", surge.message)
@@ -162,14 +173,14 @@ def _tuning_conditions(
         live.state is WorkloadState.DIFFERENT and not live.outdated
     )
     if is_done:
-        work = condition(st.JOB_STARTED, "True", "WorkspaceTuningJobStatusStarted", "finished")
+        work = condition(st.JOB_STARTED, "True", _TRUE_REASONS[st.JOB_STARTED], "finished")
         return work, condition(st.SUCCEEDED, "True", "workspaceSucceeded", "tuning finished")
     if same and live.failed:
         text = cut_message(live.message or "the job failed")
         work = condition(st.JOB_STARTED, "False", "WorkspaceTuningJobStatusFailed", text)
         return work, condition(st.SUCCEEDED, "False", "WorkspaceTuningJobStatusFailed", text)
     if same and live.active and any(pod.phase == "Running" for pod in cluster.pods):
-        work = condition(st.JOB_STARTED, "True", "WorkspaceTuningJobStatusStarted", "running")
+        work = condition(st.JOB_STARTED, "True", _TRUE_REASONS[st.JOB_STARTED], "running")
         return work, condition(st.SUCCEEDED, "False", "workspacePending", "tuning is running")
     reason, text = _why_pending(cluster.pods, live, resources)
     if reason == "WorkspaceInferenceStatusPending":

@@ -63,6 +63,33 @@ def test_ready_in_the_end(seed: int) -> None:
     assert result.simulated_s < LONGEST_S
 
 
+def test_what_old_reads_do_not_show_yet_is_looked_for_again() -> None:
+    """The watch tells of the Workspace and its machine, and nothing else wakes their rounds."""
+    described = {"kind": "stale-read", "for": "20m", "lag": "1m"}
+    fault = TimelineStep.model_validate({"fault": described}).fault
+    assert fault is not None
+    scenario = with_steps(quickstart(), [Inject(at_s=0.0, fault=fault, source="test")])
+    result, _ = run_checked(scenario, seed=0, calm_from_s=1200.0 + LONGEST_BACKOFF_S)
+    assert [workspace.pending for workspace in result.workspaces] == [None]
+
+
+def test_a_run_does_not_end_while_the_operator_cannot_see() -> None:
+    """Its last word is READY, and the machine is gone."""
+    described = [
+        (2940.0, {"kind": "stale-read", "for": "20m", "lag": "10m"}),
+        (3000.0, {"kind": "node-loss", "workspace": "workspace-phi-3-mini"}),
+    ]
+    steps = []
+    for at_s, one in described:
+        fault = TimelineStep.model_validate({"fault": one}).fault
+        assert fault is not None
+        steps.append(Inject(at_s=at_s, fault=fault, source="test"))
+    scenario = with_steps(quickstart(), steps)
+    result, _ = run_checked(scenario, seed=0, calm_from_s=4140.0 + LONGEST_BACKOFF_S)
+    assert [workspace.ready for workspace in result.workspaces] == [True]
+    assert [machine.released_at_s is None for machine in result.machines] == [False, True]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_gone_in_the_end(seed: int) -> None:
     rng = Random(seed)

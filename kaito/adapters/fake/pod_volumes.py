@@ -34,9 +34,14 @@ def missing_variable(api: KubeApi, pod: KubeObject, container: Mapping[str, Any]
 
     Raises: ServerUnavailable, Forbidden.
     """
-    for resource, name in _variable_sources(container):
-        if not _exists(api, resource, name, namespace_of(pod)):
+    namespace = namespace_of(pod)
+    for resource, name, key in _variable_sources(container):
+        try:
+            found = api.get(resource, name, namespace)
+        except ObjectNotFound:
             return f'{resource.kind.lower()} "{name}" not found'
+        if key and key not in (found.get("data") or {}):
+            return f"couldn't find key {key} in {resource.kind} {namespace}/{name}"
     return ""
 
 
@@ -64,7 +69,9 @@ def _sources(volume: Mapping[str, Any]) -> Iterator[tuple[Resource, str]]:
                 yield resource, part["name"]
 
 
-def _variable_sources(container: Mapping[str, Any]) -> Iterator[tuple[Resource, str]]:
+def _variable_sources(container: Mapping[str, Any]) -> Iterator[tuple[Resource, str, str]]:
+    """The Secrets and ConfigMaps that variables come from, without optional ones, each with the key
+    of it; all keys: an empty text."""
     for variable in container.get("env") or ():
         source = variable.get("valueFrom") or {}
         for resource, part in (
@@ -72,11 +79,11 @@ def _variable_sources(container: Mapping[str, Any]) -> Iterator[tuple[Resource, 
             (CONFIG_MAP, source.get("configMapKeyRef")),
         ):
             if part and not part.get("optional"):
-                yield resource, part["name"]
+                yield resource, part["name"], part["key"]
     for source in container.get("envFrom") or ():
         for resource, part in (
             (SECRET, source.get("secretRef")),
             (CONFIG_MAP, source.get("configMapRef")),
         ):
             if part and not part.get("optional"):
-                yield resource, part["name"]
+                yield resource, part["name"], ""

@@ -61,6 +61,8 @@ _BY_WORKSPACES: Final = (
 _BY_OWN_NODES: Final = tuple(each for each in _BY_WORKSPACES if each is not NODE_CLAIM)
 
 _REPEATED: Final = (WORKSPACE, NODE_CLAIM)  # what rounds are about
+# A round that does not find what the watch has shown read something older; caches lag by seconds.
+UNSEEN_S: Final = 10.0
 
 
 class Key(NamedTuple):
@@ -110,6 +112,7 @@ class Controller:
         self._users_of_config: dict[tuple[str, str], set[str]] = {}
         self._config_of: dict[tuple[str, str], str] = {}
         self._adopted: dict[tuple[str, int], str] = {}
+        self._there: set[Key] = set()  # what rounds are about, as the watches have it
         # Where users bring their Nodes, several Workspaces may well choose from the same.
         self._selectors = None if brought else SharedSelectors()
         self._news_of_machines = news.for_machines()
@@ -156,7 +159,20 @@ class Controller:
                 self._note_workspace(obj, gone=gone)
                 for name in self._selectors.note(obj, gone=gone) if self._selectors else ():
                     self._queue.add(Key(WORKSPACE.kind, namespace_of(obj), name), now_s)
+            self._note_there(resource, obj, gone=gone)
             self._add(resource, obj, now_s, gone=gone)
+
+    def _note_there(self, resource: Resource, obj: KubeObject, *, gone: bool) -> None:
+        """Remember what a round can be expected to find: Workspaces, and their own NodeClaims."""
+        if resource not in _REPEATED:
+            return
+        if resource is NODE_CLAIM and _slot_of(labels_of(obj)) is None:
+            return
+        key = Key(resource.kind, namespace_of(obj), name_of(obj))
+        if gone:
+            self._there.discard(key)
+        else:
+            self._there.add(key)
 
     def _add(self, resource: Resource, obj: KubeObject, now_s: float, *, gone: bool) -> None:
         """Queue whom the object concerns, if it has changed to them."""
@@ -169,11 +185,14 @@ class Controller:
         return None if key is None else (key, self._round(key))
 
     def done(self, key: Key, now_s: float, outcome: Outcome) -> None:
-        """Report how a round ended."""
+        """Report how a round ended. One that found nothing of what is there is repeated soon."""
+        again_after_s = outcome.again_after_s
+        if again_after_s is None and not outcome.failed and key in self._there:
+            again_after_s = UNSEEN_S
         self._queue.done(
             key,
             now_s,
-            again_after_s=outcome.again_after_s,
+            again_after_s=again_after_s,
             failed=outcome.failed,
             resting=outcome.resting,
         )
@@ -222,6 +241,7 @@ class Controller:
                 if resource is NODE and self._own_nodes is not None:
                     self._own_nodes.forget_nodes()
         page = self._api.list(resource)
+        self._there = {key for key in self._there if key.kind != resource.kind}
         self._subscriptions[resource] = self._api.watch(
             resource, resource_version=page.resource_version, wake=self._wake
         )

@@ -332,7 +332,9 @@ def _environment(workload: Workload) -> list[dict[str, Any]]:
     variables += [
         {"name": adapter.name, "value": adapter.strength} for adapter in workload.adapters
     ]
-    return variables + pod_scripts.model_access(workload.access_secret)
+    return variables + pod_scripts.model_access(
+        workload.access_secret, required=workload.token_required
+    )
 
 
 def _gpu_resources(workload: Workload) -> dict[str, Any]:

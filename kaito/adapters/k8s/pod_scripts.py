@@ -99,11 +99,12 @@ def pusher(name: str, image: str, results_dir: str, model: str) -> dict[str, Any
     return _script(name, ORAS_IMAGE, _PUSH, [image, results_dir, model])
 
 
-def model_access(secret: str) -> list[dict[str, Any]]:
-    """The variable that opens a gated model on Hugging Face; none without a secret."""
+def model_access(secret: str, *, required: bool) -> list[dict[str, Any]]:
+    """The variable that opens a gated model on Hugging Face; none without a secret. Where it is
+    `required`, the kubelet waits for it and says so, and no download is tried without."""
     if not secret:
         return []
-    reference = {"name": secret, "key": "HF_TOKEN", "optional": True}
+    reference = {"name": secret, "key": "HF_TOKEN", "optional": not required}
     return [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}}]
 
 

@@ -58,7 +58,7 @@ def _trainer(workload: Workload, mounts: list[dict[str, Any]]) -> dict[str, Any]
         "args": list(workload.arguments),
         "env": [
             *({"name": name, "value": value} for name, value in workload.environment),
-            *pod_scripts.model_access(workload.access_secret),
+            *pod_scripts.model_access(workload.access_secret, required=workload.token_required),
         ],
         "resources": {"requests": amount, "limits": dict(amount)},
         "volumeMounts": mounts,

@@ -66,6 +66,14 @@ def test_presets_of_old_manifests_are_known(name: str) -> None:
     assert CATALOGUE.model(name).source
 
 
+@pytest.mark.parametrize("name", ["falcon-7b", "falcon-40b", "phi-2"])
+def test_presets_of_old_tuning_manifests_can_be_tuned(name: str) -> None:
+    """KAITO v0.3 tuned these (presets/models/{falcon,phi2}/model.go), not those for chats."""
+    model = CATALOGUE.model(name)
+    assert model.tuning is not None
+    assert set(model.tuning.target_modules) <= {linear.name for linear in model.linears}
+
+
 @pytest.mark.parametrize("listed", [*MACHINES, *LEGACY_MACHINES], ids=lambda listed: listed.name)
 def test_a_machine_is_as_listed(listed: ListedMachine) -> None:
     machine = CATALOGUE.instance_type(listed.name)

@@ -72,8 +72,8 @@ def test_a_card_that_no_image_knows(catalogue: Catalogue) -> None:
     model, v100 = catalogue.model("phi-4"), catalogue.gpu(V100)
     with pytest.raises(NoEngine, match=r"transformers 4\.51\.3 \(7\.0 to 7\.0\)"):
         choose_engine(catalogue.engines, replace(v100, compute_capability=(6, 0)), model)
-    radeon = replace(v100, vendor="AMD", name="Radeon PRO V620", compute_capability=None)
-    with pytest.raises(NoEngine, match="AMD Radeon PRO V620"):
+    radeon = replace(v100, vendor="AMD", name="AMD Radeon PRO V620", compute_capability=None)
+    with pytest.raises(NoEngine, match="kernels for AMD Radeon PRO V620"):
         choose_engine(catalogue.engines, radeon, model)
 
 

@@ -95,6 +95,15 @@ def test_every_problem_is_told_at_once() -> None:
     ]
 
 
+def test_a_context_that_is_no_number_is_told_with_the_rest() -> None:
+    found = told({"vllm": {"max_model_len": "many", "swap-space": 4, "gpu-memory-utilization": 2}})
+    assert [one.partition(":")[0] for one in found] == [
+        "inference.config[vllm.swap-space]",
+        "inference.config[vllm.gpu-memory-utilization]",
+        "inference.config[vllm.max_model_len]",
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [

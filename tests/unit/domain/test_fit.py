@@ -10,7 +10,7 @@ from kaito.domain.engine import EngineChoice, EngineName, NoEngine, choose_engin
 from kaito.domain.errors import InvalidInput
 from kaito.domain.fit import DoesNotFit, FitPlan, fit_inference, fit_tuning, what_would_fit
 from kaito.domain.memory import budget_bytes
-from kaito.domain.model import Attention
+from kaito.domain.model import Attention, TuningSupport
 from kaito.domain.quantity import GIB
 from kaito.domain.workspace import TuningMethod
 
@@ -213,9 +213,16 @@ def test_a_sequence_too_long_to_tune_binds_on_activations() -> None:
 def test_tuning_needs_a_tunable_model_and_transformers() -> None:
     machine = CATALOGUE.instance_type(A100)
     frozen = replace(CATALOGUE.model("phi-4"), tuning=None)
-    with pytest.raises(InvalidInput, match="cannot be tuned with lora, but with no method"):
+    with pytest.raises(InvalidInput, match="phi-4 cannot be tuned"):
         fit_tuning(
             frozen, machine, TuningMethod.LORA, chosen("phi-4", A100, EngineName.TRANSFORMERS)
+        )
+    only_lora = replace(
+        frozen, tuning=TuningSupport(methods=(TuningMethod.LORA,), target_modules=(), disk_bytes=0)
+    )
+    with pytest.raises(InvalidInput, match="cannot be tuned with qlora, but with lora"):
+        fit_tuning(
+            only_lora, machine, TuningMethod.QLORA, chosen("phi-4", A100, EngineName.TRANSFORMERS)
         )
     with pytest.raises(ValueError, match="tuning runs on transformers, not on vllm"):
         fit_tuning(frozen, machine, TuningMethod.LORA, chosen("phi-4", A100))

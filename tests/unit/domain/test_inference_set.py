@@ -56,6 +56,12 @@ def unreadable(body: Json) -> list[str]:
     [
         document(),
         document("v1alpha1", nodeCountLimit=5, updateStrategy={"type": "RollingUpdate"}),
+        document(
+            "v1alpha1",
+            template=template(
+                inference={"preset": {"name": MINI, "presetOptions": {"modelAccessSecret": "hf"}}}
+            ),
+        ),
         document(replicas=0, name="a" * MAX_NAME_CHARS),
         document(autoUpgrade={"enabled": True, "strategy": "Surge"}),
         document(autoUpgrade={"maintenanceWindow": {"schedule": "0 2 * * 6"}}),

@@ -77,6 +77,11 @@ def test_placeholders_are_found_once_each_in_order() -> None:
     assert names.placeholders("MY_HEREAFTER") == ()
 
 
+def test_a_text_in_angle_brackets_is_a_placeholder_as_a_whole() -> None:
+    assert names.placeholders("<YOUR IMAGE URL>") == ("<YOUR IMAGE URL>",)
+    assert names.placeholders("cat <input >output") == ()
+
+
 def test_the_nearest_names_ignore_case_and_come_back_as_they_are_written() -> None:
     known = ["Standard_NC24ads_A100_v4", "Standard_NC6s_v3", "Other"]
     assert names.nearest("standard_nc24ads_a100_V4", known)[0] == "Standard_NC24ads_A100_v4"

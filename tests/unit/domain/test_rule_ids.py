@@ -317,7 +317,7 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
             workspace(instance_type=A100, tuning=TUNING),
             replace(CATALOGUE, models=tuple(replace(one, tuning=None) for one in CATALOGUE.models)),
         ),
-        "tuning.method",
+        "tuning.preset.name",
     ),
     "tuning-one-machine": (new(tuning=TUNING, resource={"count": 2}), "resource.count"),
     "tuning-input-required": (tuned(input=None), "tuning.input"),

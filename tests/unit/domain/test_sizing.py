@@ -5,9 +5,10 @@ import pytest
 from kaito.domain import labels
 from kaito.domain.catalogue import UnknownInstanceType, UnknownModel
 from kaito.domain.engine import EngineName, NoEngine
+from kaito.domain.engine_config import max_model_len
 from kaito.domain.errors import InvalidInput
 from kaito.domain.fit import DoesNotFit
-from kaito.domain.sizing import Sizing, max_model_len, requested_engine, size, tuning_method
+from kaito.domain.sizing import Sizing, requested_engine, size, tuning_method
 from kaito.domain.workspace import TuningMethod, parse_workspace
 from tests.unit.domain.builders import (
     A10,
@@ -199,6 +200,8 @@ def test_the_tuning_method_ignores_case(text: str) -> None:
         ({"vllm": {"max-model-len": None}}, None),
         ({"vllm": {"max-model-len": 2048}}, 2048),
         ({"vllm": {"max-model-len": "2048"}}, 2048),
+        ({"vllm": {"max_model_len": 2048}}, 2048),
+        ({"vllm": {"max-model-len": 1024, "max_model_len": 2048}}, 2048),
     ],
 )
 def test_the_context_that_a_config_asks_for(config: Any, tokens: int | None) -> None:

@@ -46,6 +46,11 @@ def tuning(**more: Any) -> Parts:
     return {"tuning": {key: value for key, value in {**TUNING, **more}.items() if value}}
 
 
+def own_image(image: str, **options: Any) -> Parts:
+    """A preset with an image of the user's own."""
+    return {"inference": {"preset": {"name": MINI, "presetOptions": {"image": image, **options}}}}
+
+
 VOLUME = {"persistentVolumeClaim": {"claimName": "data"}}
 
 
@@ -206,6 +211,10 @@ def test_what_can_be_planned(parts: Parts) -> None:
                     },
                     "inference.preset.presetOptions.modelAccessSecret",
                 ),
+                (
+                    own_image("registry.test/a", imagePullSecrets=["My Secret"]),
+                    "inference.preset.presetOptions.imagePullSecrets[0]",
+                ),
                 (tuning(config="My Secret"), "tuning.config"),
                 (
                     tuning(input={"image": "a/b", "imagePullSecrets": ["My Secret"]}),
@@ -240,6 +249,18 @@ def test_what_can_be_planned(parts: Parts) -> None:
             "inference.adapters[0].source.image",
             "'Registry.test/Adapter:1' is not an image reference",
             "the repository in lower case",
+        ),
+        (
+            own_image("Registry.test/Phi:1"),
+            "inference.preset.presetOptions.image",
+            "'Registry.test/Phi:1' is not an image reference",
+            "the repository in lower case",
+        ),
+        (
+            own_image("<YOUR IMAGE URL>"),
+            "inference.preset.presetOptions.image",
+            "'<YOUR IMAGE URL>' still has the placeholder <YOUR IMAGE URL>",
+            "Put a value of your own in place of <YOUR IMAGE URL>",
         ),
         *[
             (

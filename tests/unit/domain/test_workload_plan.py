@@ -12,11 +12,13 @@ from tests.unit.domain.builders import (
     A10,
     CATALOGUE,
     FOUR_T4,
+    GATED,
     LONG,
     MINI,
     TRAINING,
     TUNING,
     TWO_A10,
+    TWO_A100,
     V100,
     config,
     wanted,
@@ -183,6 +185,14 @@ def test_what_a_user_may_set_about_serving() -> None:
     assert found.replicas == 2
     assert found.owner_api_version == "kaito.sh/v1beta1"
     assert found.name == "phi"
+
+
+def test_a_gated_model_needs_its_token_unless_an_image_may_hold_it() -> None:
+    options = {"image": "registry.test/mine:1", "modelAccessSecret": "token"}
+    own = {**GATED, "presetOptions": options}
+    found = [planned(instance_type=TWO_A100, inference={"preset": one}) for one in (GATED, own)]
+    assert [one.token_required for one in found] == [True, False]
+    assert not planned().token_required
 
 
 def test_the_command_line_of_tuning() -> None:

@@ -438,6 +438,22 @@ def test_while_refused_what_runs_is_still_looked_at() -> None:
     assert not status.is_true(st.RESOURCE_READY)
 
 
+def test_while_refused_what_is_back_is_told() -> None:
+    view, around = served()
+    gone = Refusal(reason="ConfigMapNotFound", problems=(Problem(field="x", message="gone"),))
+    lost = status_in(plan(view, replace(around, pods=()), None, decided=gone))
+    assert not lost.is_true(st.INFERENCE_READY)
+    starting = plan(
+        seen(view.workspace, lost), replace(around, pods=(pod(ready=False),)), None, decided=gone
+    )
+    assert without_notes(starting.steps) == [], "as it was"
+    back = status_in(plan(seen(view.workspace, lost), around, None, decided=gone))
+    work = find(back.conditions, st.INFERENCE_READY)
+    assert work is not None
+    assert (work.status, work.reason) == ("True", "WorkspaceInferenceStatusSuccess")
+    assert not back.is_true(st.SUCCEEDED)
+
+
 def test_while_refused_a_job_that_never_started_is_not_spoken_of() -> None:
     tuned = workspace(tuning=TUNING)
     planned = plan(seen(tuned, WorkspaceStatus(target_node_count=1)), decided=CANNOT, live=None)

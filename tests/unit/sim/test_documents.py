@@ -25,6 +25,18 @@ def test_a_document_knows_its_place(tmp_path: Path) -> None:
     assert second.problem("metadata.name", "is odd").field == f"{file}:6: metadata.name"
 
 
+def test_a_list_is_its_items(tmp_path: Path) -> None:
+    file = tmp_path / "list.yaml"
+    text = "apiVersion: v1\nitems:\n- kind: A\n- kind: B\n  metadata:\n    name: b\nkind: List\n"
+    file.write_text(text)
+    first, second = read(str(file))
+    assert (first.body, first.source) == ({"kind": "A"}, f"{file}:3")
+    assert (second.source, second.line_of("metadata.name")) == (f"{file}:4", 6)
+    file.write_text("apiVersion: v1\nkind: List\nitems: [1]\n")
+    (problem,) = refusal(file)
+    assert problem.message == "must be a mapping, got 1"
+
+
 def test_a_problem_is_located_within_a_part(tmp_path: Path) -> None:
     file = tmp_path / "one.yaml"
     file.write_text("timeline:\n- apply:\n    kind: A\n")

@@ -117,8 +117,12 @@ def test_a_missing_variable_holds_one_container_up(cluster: Cluster) -> None:
     cluster.add_pod("p", containers=[container("main", env=env)])
     cluster.run(15)
     assert waiting(cluster, "p") == "CreateContainerConfigError"
-    settings = {"metadata": {"namespace": "default", "name": "settings"}, "data": {"a": "1"}}
+    settings = {"metadata": {"namespace": "default", "name": "settings"}, "data": {"b": "1"}}
     cluster.api.create(CONFIG_MAP, settings)
+    cluster.run(15)
+    state = status_of(cluster, "p", "main")["state"]["waiting"]
+    assert state["message"] == "couldn't find key a in ConfigMap default/settings"
+    cluster.api.patch(CONFIG_MAP, "settings", "default", {"data": {"a": "1"}})
     cluster.run(10)
     assert is_true(cluster.pod("p"), "Ready")
 

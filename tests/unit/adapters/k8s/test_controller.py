@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from kaito.adapters.fake.store import ObjectStore
-from kaito.adapters.k8s.controller import ORPHANS, ORPHANS_EVERY_S, Controller, Key
+from kaito.adapters.k8s.controller import (
+    ORPHANS,
+    ORPHANS_EVERY_S,
+    UNSEEN_S,
+    Controller,
+    Key,
+)
 from kaito.adapters.k8s.node_claims import to_node_claim
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
@@ -127,6 +133,22 @@ def test_a_change_wakes_the_owner_and_is_found_once(world: World, apply: Apply) 
     assert world.woken.count > 0
     assert world.polled() == [PHI]
     assert world.polled() == []
+
+
+def test_a_round_that_found_nothing_of_what_is_there_is_repeated(
+    world: World, apply: Apply
+) -> None:
+    apply()
+    world.store.create(NODE_CLAIM, to_node_claim(machine_spec()))
+    theirs = {"metadata": {"name": "theirs"}, "spec": {}}
+    world.store.create(NODE_CLAIM, theirs)
+    world.polled()
+    world.clock.seconds += UNSEEN_S
+    assert set(world.polled()) == {PHI, CLAIM}
+    world.store.delete(WORKSPACE, "phi", "default")
+    world.polled()
+    world.clock.seconds += UNSEEN_S
+    assert world.polled() == [CLAIM]
 
 
 def test_a_burst_of_changes_is_one_round(world: World, apply: Apply) -> None:

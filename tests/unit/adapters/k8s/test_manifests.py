@@ -240,6 +240,13 @@ def test_the_token_of_a_gated_model_comes_from_its_secret() -> None:
     ]
 
 
+def test_the_pods_of_a_gated_model_wait_for_its_token() -> None:
+    required = replace(workload(), access_secret="token", token_required=True)
+    (server,) = pod_of(required)["containers"]
+    reference = server["env"][0]["valueFrom"]["secretKeyRef"]
+    assert reference == {"name": "token", "key": "HF_TOKEN", "optional": False}
+
+
 def test_the_secrets_of_an_image_of_ones_own() -> None:
     options = {"image": "registry.test/mine:1", "imagePullSecrets": ["one", "two"]}
     found = workload(inference={"preset": {"name": MINI, "presetOptions": options}})
