@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
 from kaito.domain.machine import CloudState
-from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
+from sim.fault_kinds import ClockJump, ContainerExit, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.operator import ProcessDied
 from sim.scenario import AnyFault
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
@@ -34,6 +34,17 @@ def inject(world: "World", fault: AnyFault) -> None:
             world.unsettled_until_s = max(world.unsettled_until_s, noticed_s)
         case ImagePullFailure(for_s=for_s, registry=registry, image=image):
             world.images.fail(until_s=now_s + for_s, registry=registry or "", image=image or "")
+        case ContainerExit():
+            world.containers.fail(
+                fault.workspace,
+                fault.namespace,
+                container=fault.container or "",
+                code=fault.code,
+                reason=fault.reason,
+                message=fault.message,
+                after_s=fault.after_s,
+                count=fault.count,
+            )
         case DroppedWatch(for_s=for_s):
             world.api.drop_watches(until_s=now_s + for_s)
         case ClockJump(by_s=by_s, for_s=for_s):

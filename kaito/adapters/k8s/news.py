@@ -32,6 +32,7 @@ _WORKLOAD_STATUS: Final = (
     "readyReplicas",
     "updatedReplicas",
     "active",
+    "failed",
     "conditions",
 )
 
