@@ -60,6 +60,28 @@ class ImagePullFailure(Part):
         return self
 
 
+class ContainerExit(Part):
+    """A container of a Workspace's pods ends with an error, each of the next times it starts."""
+
+    kind: Literal["container-exit"] = Field(description="A container ends with an error.")
+    workspace: str = Field(min_length=1, description="The Workspace that the pod belongs to.")
+    namespace: str = Field("default", min_length=1, description="The Workspace's namespace.")
+    container: str | None = Field(
+        None,
+        min_length=1,
+        description="The container, such as data-downloader; without it, the one with the GPUs.",
+    )
+    code: int = Field(1, ge=1, le=255, description="The exit code.")
+    reason: Literal["Error", "OOMKilled"] = Field(
+        "Error", description="What Kubernetes calls it; OOMKilled goes with code: 137."
+    )
+    message: str = Field("", description="What it leaves behind, as its termination message.")
+    after_s: Duration = Field(
+        10.0, alias="after", description="How long after its start, at the latest at its end."
+    )
+    count: int = Field(1, ge=1, description="How many starts end so.")
+
+
 class DroppedWatch(Part):
     """The operator's watches break: what changes in the meantime is not told."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded
 from kaito.domain.machine import CloudState
 from kaito.workqueue import LONGEST_BACKOFF_S
-from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
+from sim.fault_kinds import ClockJump, ContainerExit, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.operator import ProcessDied
 from sim.scenario import AnyFault
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
@@ -31,10 +31,19 @@ def inject(world: "World", fault: AnyFault) -> None:
             world.faults.read_old_state(lag_s, until_s=now_s + for_s)
         case NodeLoss():
             _lose_node(world, fault)
-            noticed_s = world.now_s() + NOTICED_AFTER_S
-            world.unsettled_until_s = max(world.unsettled_until_s, noticed_s)
         case ImagePullFailure(for_s=for_s, registry=registry, image=image):
             world.images.fail(until_s=now_s + for_s, registry=registry or "", image=image or "")
+        case ContainerExit():
+            world.containers.fail(
+                fault.workspace,
+                fault.namespace,
+                container=fault.container or "",
+                code=fault.code,
+                reason=fault.reason,
+                message=fault.message,
+                after_s=fault.after_s,
+                count=fault.count,
+            )
         case DroppedWatch(for_s=for_s):
             world.api.drop_watches(until_s=now_s + for_s)
         case ClockJump(by_s=by_s, for_s=for_s):
@@ -42,10 +51,17 @@ def inject(world: "World", fault: AnyFault) -> None:
             world.operator_clock.jump(by_s, until_s=until_s)
         case _:
             assert_never(fault)
+    world.unsettled_until_s = max(world.unsettled_until_s, _told_by_s(world, fault))
+
+
+def _told_by_s(world: "World", fault: AnyFault) -> float:
+    """Until when what the operator says may be out of date, as it has not heard of the fault."""
+    if isinstance(fault, NodeLoss):
+        return world.now_s() + NOTICED_AFTER_S
     if isinstance(fault, ApiError | StaleRead | DroppedWatch | ClockJump):
-        # Until then, and for a round that is put off, what the operator says may be out of date.
-        late_s = world.now_s() + over_after_s(fault) + LONGEST_BACKOFF_S
-        world.unsettled_until_s = max(world.unsettled_until_s, late_s)
+        # And a round may have been put off.
+        return world.now_s() + over_after_s(fault) + LONGEST_BACKOFF_S
+    return 0.0
 
 
 def over_after_s(fault: AnyFault) -> float:

@@ -12,7 +12,7 @@ from kaito.domain.catalogue import Catalogue
 from kaito.domain.provisioner import Provisioner
 from sim.cloud_file import CloudChange, CloudPart, GuardsPart
 from sim.expectations import AnyExpect
-from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
+from sim.fault_kinds import ClockJump, ContainerExit, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.manifests import Key
 from sim.scenario_file import ApiError, LaunchFailure, OperatorCrash, StaleRead
 
@@ -26,6 +26,7 @@ AnyFault: TypeAlias = (
     | LaunchFailure
     | NodeLoss
     | ImagePullFailure
+    | ContainerExit
     | DroppedWatch
     | ClockJump
 )

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sim.cloud_file import CloudChange, CloudPart, GuardsPart
-from sim.fault_kinds import ClockJump, DroppedWatch, ImagePullFailure, NodeLoss
+from sim.fault_kinds import ClockJump, ContainerExit, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.scenario_parts import Duration, Part
 
 Kind: TypeAlias = Literal["Workspace", "ConfigMap", "Secret", "Namespace"]
@@ -135,6 +135,7 @@ _FAULT_NAMES: Final = {
     "launch-failure": "LaunchFailure",
     "node-loss": "NodeLoss",
     "image-pull-failure": "ImagePullFailure",
+    "container-exit": "ContainerExit",
     "dropped-watch": "DroppedWatch",
     "clock-jump": "ClockJump",
 }
@@ -145,6 +146,7 @@ Fault = Annotated[
     | Annotated[LaunchFailure, Tag("LaunchFailure")]
     | Annotated[NodeLoss, Tag("NodeLoss")]
     | Annotated[ImagePullFailure, Tag("ImagePullFailure")]
+    | Annotated[ContainerExit, Tag("ContainerExit")]
     | Annotated[DroppedWatch, Tag("DroppedWatch")]
     | Annotated[ClockJump, Tag("ClockJump")],
     Discriminator(

@@ -12,6 +12,7 @@ from kaito.adapters.fake import cloud, container_phases
 from kaito.adapters.fake.active_faults import ActiveFaults
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
+from kaito.adapters.fake.container_faults import FaultyContainers
 from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
 from kaito.adapters.fake.faults import Fault, FaultyKubeApi, Verb
@@ -342,7 +343,8 @@ class World:
             streams=streams,
             weight_bytes={model.hf_id: model.weight_bytes for model in catalogue.models},
         )
-        self.images = FaultyImages(engine, self.clock.now_s)
+        self.containers = FaultyContainers(engine)
+        self.images = FaultyImages(self.containers, self.clock.now_s)
         makers: list[Callable[[Callable[[], None]], Any]] = [
             lambda wake: GarbageCollector(self.store, wake=wake),
             lambda wake: NamespaceController(self.store, wake=wake),

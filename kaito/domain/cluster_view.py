@@ -26,8 +26,26 @@ class WorkspaceView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PodEnd:
+    """How a pod came to its end, or is coming to it, when that was no success (epoch seconds).
+
+    `container` is the first that failed, with its exit code, reason (`Error`, `OOMKilled`) and
+    termination message; empty where none says so. `disruption`: why it was ended from outside,
+    empty where it ended by itself.
+    """
+
+    finished_at_s: float
+    container: str = ""
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+    disruption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
-    """A pod of the workload. `reason` and `message` explain why it is not ready."""
+    """A pod of the workload. `reason` and `message` explain why it is not ready, `end` how it
+    ended."""
 
     name: str
     node_name: str
@@ -37,6 +55,7 @@ class PodView:
     reason: str = ""
     message: str = ""
     restarts: int = 0
+    end: PodEnd | None = None
 
 
 class WorkloadState(StrEnum):
@@ -63,6 +82,9 @@ class WorkloadView:
     `partition`. `older_spec` and `older_config` say what it was made for; one that differs without
     either merely is not what this version of kaito would write.
 
+    Of a Job: `failed_pods` are those that count, of which it may have `retries` and go on; `retry`
+    is the wish to run it again that it was made for, or told of.
+
     `inherited`: KAITO v0.12 made it for what is asked for still, so that it is kept as it is, and
     what is compared is only whether its Services are there. `to_adopt`: nothing on it says so yet.
     """
@@ -88,6 +110,9 @@ class WorkloadView:
     active: bool = False
     succeeded: bool = False
     failed: bool = False
+    failed_pods: int = 0
+    retries: int = 0
+    retry: str = ""
     message: str = ""
 
     @property

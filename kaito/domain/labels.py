@@ -36,6 +36,7 @@ NODE_IMAGE_FAMILY: Final = "kaito.sh/node-image-family"
 FALLBACK_INSTANCE_TYPES: Final = "kaito.sh/fallback-instance-types"  # ours: see machine_policy
 CAPACITY_CHOICE: Final = "kaito.sh/capacity-type"  # ours: see machine_policy
 RETRY: Final = "kaito.sh/retry"  # ours: a new value orders at once what waits for its next attempt
+TUNING_RETRIES: Final = "kaito.sh/tuning-retries"  # ours: see tuning_attempts
 DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 TEMPLATE_HASH: Final = "kaito.sh/template-hash"  # ours: of the pod template and its config
 CONFIG_HASH: Final = "kaito.sh/config-hash"  # ours: of the ConfigMap the pods were started with

@@ -28,6 +28,7 @@ from kaito.domain.rollout import rollout_policy
 from kaito.domain.sizing import requested_engine, tuning_method
 from kaito.domain.template_rules import template_problems
 from kaito.domain.template_sizing import size_workspace
+from kaito.domain.tuning_attempts import tuning_retries
 from kaito.domain.tuning_rules import tuning_problems
 from kaito.domain.workspace import InferenceSpec, Workspace
 
@@ -140,7 +141,7 @@ def _metadata(workspace: Workspace) -> Iterator[Problem]:
             remedy="Choose another name",
             rule="name-container",
         )
-    for read in (requested_engine, rollout_policy):
+    for read in (requested_engine, rollout_policy, tuning_retries):
         try:
             read(workspace)
         except InvalidInput as error:

@@ -31,7 +31,8 @@ class AdapterMount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningData:
-    """Where a tuning job reads and writes."""
+    """Where a tuning job reads and writes. `retries`: how often a failed attempt is repeated;
+    `retry`: the wish to run it again, as the Workspace's annotation kaito.sh/retry says."""
 
     urls: tuple[str, ...] = ()
     input_image: str = ""
@@ -41,6 +42,8 @@ class TuningData:
     push_secret: str = ""
     output_volume: Mapping[str, Any] | None = None
     results_dir: str = "/mnt/results"
+    retries: int = 0
+    retry: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

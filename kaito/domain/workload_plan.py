@@ -20,6 +20,7 @@ from kaito.domain.quantity import GIB
 from kaito.domain.ray_group import EXECUTOR, RayGroup, leader_host
 from kaito.domain.sizing import Sizing, tuning_method
 from kaito.domain.training_config import RESULTS_DIR, results_dir
+from kaito.domain.tuning_attempts import tuning_retries
 from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
 from kaito.domain.workspace import (
     GROUP,
@@ -89,7 +90,7 @@ def plan_workload(
     }
     if workspace.tuning is not None:
         results = results_dir(config.values if config else None)
-        return _tuning_workload(workspace.tuning, sizing, results, shared)
+        return _tuning_workload(workspace, workspace.tuning, sizing, results, shared)
     assert workspace.inference is not None
     return _inference_workload(workspace, workspace.inference, sizing, shared)
 
@@ -235,7 +236,11 @@ def _adapter(adapter: Adapter) -> AdapterMount:
 
 
 def _tuning_workload(
-    tuning: TuningSpec, sizing: Sizing, results: str, shared: Mapping[str, Any]
+    workspace: Workspace,
+    tuning: TuningSpec,
+    sizing: Sizing,
+    results: str,
+    shared: Mapping[str, Any],
 ) -> Workload:
     method = tuning_method(tuning.method)
     source, output = tuning.input, tuning.output
@@ -263,6 +268,8 @@ def _tuning_workload(
         push_secret=output.image_push_secret,
         output_volume=output.volume_source,
         results_dir=results,
+        retries=tuning_retries(workspace),
+        retry=workspace.annotation(labels.RETRY),
     )
     return Workload(
         kind=WorkloadKind.TUNING,

@@ -36,6 +36,7 @@ from kaito.domain.rollout import RolloutPolicy, Surge, next_surge, rollout_polic
 from kaito.domain.shared_selector import selector_condition, selector_notes
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.template_sizing import AnySizing, takes_a_machine_each
+from kaito.domain.tuning_attempts import wants_new_job
 from kaito.domain.update_notes import update_notes
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_machines import (
@@ -55,6 +56,7 @@ from kaito.domain.workspace_status import (
     merge_conditions,
     refused_status,
     status_of,
+    tuning_notes,
 )
 
 __all__ = ["machine_labels", "machine_specs", "owner_of", "plan_workspace", "write_rejected"]
@@ -110,7 +112,8 @@ def plan_workspace(
         conditions = [found for found in conditions if found.type not in {st.SUCCEEDED, st.READY}]
     conditions, todo = hold(view.workspace, conditions, todo)
     status = replace(status_of(view, resources, wanted, conditions, now_s), target_node_count=count)
-    steps = _with_status(view, status, todo, wanted.sizing)
+    told = tuning_notes(view, cluster, live, status)
+    steps = _with_status(view, status, todo, wanted.sizing, told)
     return WorkspacePlan(
         steps=steps, requeue_after_s=None if status.is_ready and not steps else RECHECK_S
     )
@@ -272,9 +275,22 @@ def _workload_steps(
         ]
     if surge is not None:
         return _surge_steps(surge, wanted, live)
-    if live.state in {WorkloadState.SAME, WorkloadState.DELETING}:
+    return _change_steps(view, resources, wanted, live)
+
+
+def _change_steps(
+    view: WorkspaceView, resources: Resources, wanted: Wanted, live: WorkloadView
+) -> list[WorkspaceStep]:
+    """From the workload that there is, or none, to the one that is wanted."""
+    if is_done(view, live) or live.state is WorkloadState.DELETING:
         return []
-    if is_done(view, live):
+    if wants_new_job(view, live) and not wanted.provisional:
+        text = f"the job that failed is run again, as {labels.RETRY} asks for"
+        return [
+            Note(type="Normal", reason="TuningRetried", message=text),
+            ApplyWorkload(workload=wanted.workload, replace=True),
+        ]
+    if live.state is WorkloadState.SAME:
         return []
     if live.state is WorkloadState.MISSING:
         if not resources.complete or resources.leaving:
@@ -315,18 +331,24 @@ def _with_status(
     status: WorkspaceStatus,
     steps: Sequence[WorkspaceStep],
     sizing: AnySizing | None,
+    told: Sequence[Note] = (),
 ) -> tuple[WorkspaceStep, ...]:
-    """Notes, then the status if it changed or must stand as a fence before `steps`, then those."""
+    """Notes, `told` first, then the status if it changed or must stand as a fence before `steps`,
+    then those."""
     changed = status != view.status
-    notes = _notes(view, status, sizing) if changed else []
+    notes = [*told, *_notes(view, status, sizing, told)] if changed else []
     written = [WriteStatus(status=status)] if changed or steps else []
     return (*notes, *written, *steps)
 
 
 def _notes(
-    view: WorkspaceView, after: WorkspaceStatus, sizing: AnySizing | None
+    view: WorkspaceView,
+    after: WorkspaceStatus,
+    sizing: AnySizing | None,
+    told: Sequence[Note],
 ) -> list[WorkspaceStep]:
-    """Events for what a user would ask about: the decision, each step reached, lost or blocked."""
+    """Events for what a user would ask about: the decision, each step reached, lost or blocked.
+    What is `told` of the end of a tuning attempt stands for the loss of JobStarted."""
     before = view.status
     notes = [*_notes_of_nodes(view, after), *pause_notes(before, after)]
     if sizing is not None and before.target_node_count == 0:
@@ -341,7 +363,9 @@ def _notes(
             continue
         if new.is_true:
             notes.append(Note(type="Normal", reason=kind, message=new.message or new.reason))
-        elif old is not None and old.is_true and kind != st.SUCCEEDED:  # one of the others says it
+        elif kind == st.SUCCEEDED or (kind == st.JOB_STARTED and told):
+            continue  # one of the others says it
+        elif old is not None and old.is_true:
             notes.append(Note(type="Warning", reason=f"{kind}Lost", message=new.message))
     notes += selector_notes(before, after)
     if after.blocked_reason not in {"", st.PAUSED, before.blocked_reason}:

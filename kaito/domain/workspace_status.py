@@ -15,8 +15,10 @@ from kaito.domain.cluster_view import (
 from kaito.domain.conditions import Condition, condition, cut_message, find, merge, seen_at
 from kaito.domain.decision import Wanted
 from kaito.domain.pause import as_told, is_paused, without_pause
+from kaito.domain.plan import Note
 from kaito.domain.rollout import Surge
 from kaito.domain.status import WorkspaceStatus
+from kaito.domain.tuning_attempts import attempt_notes, job_condition
 from kaito.domain.workload import WorkloadKind
 from kaito.domain.workspace_resources import Resources
 
@@ -89,7 +91,7 @@ def conditions_of(
     elif wanted.workload.kind is not WorkloadKind.TUNING:
         work, done = _inference_conditions(cluster, wanted, live, resources)
     else:
-        work, done = _tuning_conditions(cluster, live, resources, is_done=is_done(view, live))
+        work, done = _tuning_conditions(view, cluster, live, resources)
     if resources.blocked is not None and not done.is_true:
         done = resources.blocked
     ready = replace(done, type=st.READY)
@@ -167,26 +169,41 @@ def _on_a_lost_node(cluster: ClusterView) -> PodView | None:
 
 
 def _tuning_conditions(
-    cluster: ClusterView, live: WorkloadView, resources: Resources, *, is_done: bool
+    view: WorkspaceView, cluster: ClusterView, live: WorkloadView, resources: Resources
 ) -> tuple[Condition, Condition]:
-    same = live.state is WorkloadState.SAME or (
-        live.state is WorkloadState.DIFFERENT and not live.outdated
-    )
-    if is_done:
+    if is_done(view, live):
         work = condition(st.JOB_STARTED, "True", _TRUE_REASONS[st.JOB_STARTED], "finished")
         return work, condition(st.SUCCEEDED, "True", "workspaceSucceeded", "tuning finished")
-    if same and live.failed:
-        text = cut_message(live.message or "the job failed")
-        work = condition(st.JOB_STARTED, "False", "WorkspaceTuningJobStatusFailed", text)
-        return work, condition(st.SUCCEEDED, "False", "WorkspaceTuningJobStatusFailed", text)
-    if same and live.active and any(pod.phase == "Running" for pod in cluster.pods):
-        work = condition(st.JOB_STARTED, "True", _TRUE_REASONS[st.JOB_STARTED], "running")
-        return work, condition(st.SUCCEEDED, "False", "workspacePending", "tuning is running")
-    reason, text = _why_pending(cluster.pods, live, resources)
-    if reason == "WorkspaceInferenceStatusPending":
-        reason = "WorkspaceTuningJobStatusPending"
-    work = condition(st.JOB_STARTED, "False", reason, text)
-    return work, condition(st.SUCCEEDED, "False", "workspacePending", work.message)
+    if not _is_asked_for(live):
+        reason, text = _why_pending(cluster.pods, live, resources)
+        if reason == "WorkspaceInferenceStatusPending":
+            reason = "WorkspaceTuningJobStatusPending"
+        work = condition(st.JOB_STARTED, "False", reason, text)
+        return work, condition(st.SUCCEEDED, "False", "workspacePending", text)
+    stuck = _stuck([pod for pod in cluster.pods if pod.end is None])
+    work = job_condition(view, cluster.pods, live, stuck)
+    if live.failed:
+        return work, replace(work, type=st.SUCCEEDED)
+    text = "tuning is running" if work.is_true else work.message
+    return work, condition(st.SUCCEEDED, "False", "workspacePending", text)
+
+
+def tuning_notes(
+    view: WorkspaceView, cluster: ClusterView, live: WorkloadView, after: WorkspaceStatus
+) -> list[Note]:
+    """The event of a tuning attempt that ended and is followed by another."""
+    now = find(after.conditions, st.JOB_STARTED)
+    if view.workspace.tuning is None or now is None or not _is_asked_for(live):
+        return []
+    told = find(view.status.conditions, st.JOB_STARTED)
+    return attempt_notes(told, now, cluster.pods, live)
+
+
+def _is_asked_for(live: WorkloadView) -> bool:
+    """Whether a Job is there that runs what is asked for, if only kaito would write it otherwise
+    now."""
+    same = live.state is WorkloadState.SAME
+    return same or (live.state is WorkloadState.DIFFERENT and not live.outdated)
 
 
 def _succeeded(work: Condition, resource: Condition, doing: str) -> Condition:
@@ -208,14 +225,22 @@ def _why_pending(
         return pending, "the workload starts next"
     if live.state is WorkloadState.DELETING:
         return pending, "waiting for the old workload to go"
-    stuck = next((pod for pod in pods if not pod.ready and pod.reason), None)
+    stuck = _stuck(pods)
     if stuck is not None:
-        return stuck.reason, cut_message(f"{stuck.name}: {stuck.message}")
+        return stuck
     if live.restarts_group and not resources.complete:
         return pending, f"waiting for {resources.waits_for}, to roll out a change then"
     if live.state is WorkloadState.DIFFERENT or not live.settled:
         return pending, "rolling out a change"
     return pending, "waiting for the pods to become ready"
+
+
+def _stuck(pods: Sequence[PodView]) -> tuple[str, str] | None:
+    """Reason and message of a pod that cannot start, if there is one."""
+    stuck = next((pod for pod in pods if not pod.ready and pod.reason), None)
+    if stuck is None:
+        return None
+    return stuck.reason, cut_message(f"{stuck.name}: {stuck.message}")
 
 
 def merge_conditions(

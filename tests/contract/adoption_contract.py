@@ -318,6 +318,17 @@ class AdoptWorkloadContract:
         world.workspaces.apply_workload(new, replace=True)
         assert world.kube.collected(JOB, kaito.NAME)
 
+    def test_a_job_is_run_again_on_wish(self, world: StoreWorld) -> None:
+        view = installed(world, kaito.TUNING)
+        workload = world.workload(view)
+        world.kube.api.create(JOB, kaito.job(stored(world)))
+        world.workspaces.adopt_workload(workload)
+        assert world.workspaces.compare(workload).retry == ""
+        world.workspaces.apply_workload(workload, replace=False)
+        assert world.workspaces.compare(workload).state is WorkloadState.SAME
+        world.workspaces.apply_workload(workload, replace=True)
+        assert world.kube.collected(JOB, kaito.NAME)
+
     def test_it_goes_with_its_workspace(self, world: StoreWorld) -> None:
         view, workload = serving(world)
         world.workspaces.adopt_workload(workload)

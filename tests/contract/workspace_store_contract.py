@@ -23,6 +23,7 @@ from kaito.domain.conditions import Condition
 from kaito.domain.errors import Conflict, NotFound, Rejected
 from kaito.domain.plan import Note
 from kaito.domain.status import WorkspaceStatus
+from kaito.domain.workload import Workload
 from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
 from tests.contract.pod_template_contract import PodTemplateContract
 from tests.contract.store_world import SPREAD, TUNING, StoreWorld
@@ -346,6 +347,54 @@ class ApplyContract:
         assert world.kube.get(JOB, "phi")["metadata"]["uid"] != first
 
 
+class TuningContract:
+    """A Job, and how often it is tried."""
+
+    def job(self, world: StoreWorld, *, retries: int = 3, retry: str = "") -> Workload:
+        """The workload of a tuning Workspace that is there, or made here."""
+        parts = world.workspaces.read_workspace(world.namespace, "phi")
+        found = world.workload(parts or world.workspace(parts=TUNING))
+        assert found.tuning is not None
+        return replace(found, tuning=replace(found.tuning, retries=retries, retry=retry))
+
+    def test_how_it_is_tried_is_written_in_place(self, world: StoreWorld) -> None:
+        world.workspaces.apply_workload(self.job(world), replace=False)
+        before = world.kube.get(JOB, "phi")
+        changed = self.job(world, retries=1, retry="again")
+        seen = world.workspaces.compare(changed)
+        assert (seen.state, seen.must_replace) == (WorkloadState.DIFFERENT, False)
+        assert (seen.retries, seen.retry) == (3, "")
+        world.workspaces.apply_workload(changed, replace=False)
+        after = world.kube.get(JOB, "phi")
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert after["spec"] == {**before["spec"], "backoffLimit": 1}
+        seen = world.workspaces.compare(changed)
+        assert (seen.state, seen.retries, seen.retry) == (WorkloadState.SAME, 1, "again")
+
+    def test_no_wish_is_no_difference(self, world: StoreWorld) -> None:
+        world.workspaces.apply_workload(self.job(world, retry="again"), replace=False)
+        assert world.workspaces.compare(self.job(world)).state is WorkloadState.SAME
+
+    def test_a_wish_replaces_it_once(self, world: StoreWorld) -> None:
+        world.workspaces.apply_workload(self.job(world), replace=False)
+        first = world.kube.get(JOB, "phi")["metadata"]["uid"]
+        again = self.job(world, retry="again")
+        world.workspaces.apply_workload(again, replace=True)
+        assert world.kube.collected(JOB, "phi")
+        for _ in range(2):
+            world.workspaces.apply_workload(again, replace=True)
+        second = world.kube.get(JOB, "phi")["metadata"]["uid"]
+        world.workspaces.apply_workload(again, replace=True)
+        assert first != second == world.kube.get(JOB, "phi")["metadata"]["uid"]
+
+    def test_its_failures_are_seen(self, world: StoreWorld) -> None:
+        job = self.job(world)
+        world.workspaces.apply_workload(job, replace=False)
+        world.patch(JOB, "phi", {"status": {"failed": 2, "active": 1}}, subresource="status")
+        seen = world.workspaces.compare(job)
+        assert (seen.failed_pods, seen.retries, seen.active) == (2, 3, True)
+
+
 class GroupContract:
     """A model that is spread over machines."""
 
@@ -608,6 +657,7 @@ class WorkspaceStoreContract(
     ObserveContract,
     CompareContract,
     ApplyContract,
+    TuningContract,
     GroupContract,
     DeleteWorkloadContract,
     FinalizerContract,

@@ -47,7 +47,7 @@ class JobController:
         self._due: Timers[Key] = Timers()
         self._dirty: dict[Key, None] = {}
         self._held_due: Timers[Key] = Timers()
-        self._failed_s: dict[str, float] = {}
+        self._failed_at_s: dict[str, dict[str, float]] = {}  # by Job and pod
         self._jobs = ObjectCache(api, JOB, wake)
         self._by_uid = Index(self._jobs, lambda job: [job["metadata"]["uid"]])
         self._pods = ObjectCache(api, POD, wake)
@@ -86,7 +86,7 @@ class JobController:
             self._dirty[key_of(after)] = None
         if before is not None and (after is None or is_deleting(after)):
             uid = before["metadata"]["uid"]
-            self._failed_s.pop(uid, None)
+            self._failed_at_s.pop(uid, None)
             for key in self._pods_of.get(uid):
                 self._held_due.hasten(key, 0.0)
 
@@ -144,8 +144,8 @@ class JobController:
         else:
             self._run(job, progress, now_s)
         # Only what is counted in the status may be let go, and only then is the Job finished.
-        finished = None if progress.uncounted or progress.active else verdict
-        self._write_status(job, progress, finished, now_s)
+        ends = not progress.uncounted and not progress.active and not progress.waits
+        self._write_status(job, progress, verdict, now_s, finished=verdict is not None and ends)
         for pod in progress.uncounted:
             self._release(pod)
         if progress.uncounted:
@@ -153,28 +153,31 @@ class JobController:
 
     def _run(self, job: KubeObject, progress: Progress, now_s: float) -> None:
         """Start pods up to the parallelism, once the back-off after a failure is over."""
-        missing = progress.wanted - len(progress.active)
-        if missing < 0:
-            self._stop(job, progress.active[missing:], now_s)
+        missing = progress.wanted - len(progress.active) - progress.waits
+        if len(progress.active) > progress.wanted:
+            self._stop(job, progress.active[progress.wanted :], now_s)
             return
-        if missing == 0:
+        if missing <= 0:
             return
         start_s = self._not_before_s(job, progress)
         if start_s > now_s:
             self._due.hasten(key_of(job), start_s)
             return
-        for number in range(missing):
-            self._create(job, progress.created + number, now_s)
+        failed = len(self._failed_at_s[job["metadata"]["uid"]])
+        made = len(progress.active) + progress.waits + progress.total_succeeded + failed
+        for number in range(made, made + missing):
+            self._create(job, number, now_s)
 
     def _not_before_s(self, job: KubeObject, progress: Progress) -> float:
-        """When the next pod may start: 10 s after the first failure, doubling up to 6 minutes."""
-        uid = job["metadata"]["uid"]
-        failed_s = max(progress.last_failure_s, self._failed_s.get(uid, 0.0))
-        self._failed_s[uid] = failed_s
-        if progress.failures_in_a_row == 0:
+        """When the next pod may start: 10 s after the first failure, doubling up to 6 minutes.
+        Pods that a failure policy ignores, and those that are gone, make it longer too."""
+        known = self._failed_at_s.setdefault(job["metadata"]["uid"], {})
+        known.update(progress.failed_at_s)
+        in_a_row = [moment for moment in known.values() if moment >= progress.last_success_s]
+        if not in_a_row:
             return 0.0
-        backoff_s = FIRST_BACKOFF_S * 2.0 ** min(progress.failures_in_a_row - 1, 10)
-        return failed_s + min(backoff_s, LAST_BACKOFF_S)
+        backoff_s = FIRST_BACKOFF_S * 2.0 ** min(len(in_a_row) - 1, 10)
+        return max(in_a_row) + min(backoff_s, LAST_BACKOFF_S)
 
     def _create(self, job: KubeObject, number: int, now_s: float) -> None:
         namespace, job_name = key_of(job)
@@ -209,16 +212,22 @@ class JobController:
             self._tell(job, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}", now_s)
 
     def _write_status(
-        self, job: KubeObject, progress: Progress, finished: Verdict | None, now_s: float
+        self,
+        job: KubeObject,
+        progress: Progress,
+        verdict: Verdict | None,
+        now_s: float,
+        *,
+        finished: bool,
     ) -> None:
-        status = status_of(job, progress, finished, now_s)
+        status = status_of(job, progress, verdict, now_s, finished=finished)
         if status == job.get("status"):
             return
         self._jobs.put(self._api.replace_status(JOB, {**job, "status": status}))
-        if finished is not None:
-            kind: EventKind = "Normal" if finished.condition == "Complete" else "Warning"
-            reason = "Completed" if finished.condition == "Complete" else finished.reason
-            message = "Job completed" if finished.condition == "Complete" else finished.message
+        if verdict is not None and finished:
+            kind: EventKind = "Normal" if verdict.condition == "Complete" else "Warning"
+            reason = "Completed" if verdict.condition == "Complete" else verdict.reason
+            message = "Job completed" if verdict.condition == "Complete" else verdict.message
             self._tell(job, kind, reason, message, now_s)
 
     def _expire(self, job: KubeObject, now_s: float) -> None:

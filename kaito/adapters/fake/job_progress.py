@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from kaito.adapters.fake.job_failures import fatal_message, has_failed, is_counted, waits_for_end
 from kaito.adapters.fake.pods import is_deleting, is_ready, is_terminal, phase_of, with_condition
-from kaito.adapters.kube_api import KubeObject
+from kaito.adapters.kube_api import KubeObject, condition_of
 from kaito.domain.timestamps import from_rfc3339, to_rfc3339
 
 _BACKOFF_LIMIT: Final = 6  # the API server's default
@@ -17,6 +18,7 @@ class Progress:
 
     active: list[KubeObject]
     terminating: int
+    pods: Sequence[KubeObject] = ()
     uncounted: list[KubeObject] = field(default_factory=list)
     """Finished pods that the Job's finalizer still holds."""
     uncounted_uids: dict[str, list[str]] = field(default_factory=dict)
@@ -24,8 +26,12 @@ class Progress:
     """Counted in the status for good; `total_*` adds those that are not yet."""
     failed: int = 0
     wanted: int = 0
-    failures_in_a_row: int = 0
-    last_failure_s: float = 0.0
+    waits: int = 0
+    """Pods being deleted whose end is waited for."""
+    failed_at_s: dict[str, float] = field(default_factory=dict)
+    """When each pod that is still there failed, by its uid; those that do not count are among
+    them."""
+    last_success_s: float = 0.0
 
     @property
     def total_succeeded(self) -> int:
@@ -34,12 +40,6 @@ class Progress:
     @property
     def total_failed(self) -> int:
         return self.failed + len(self.uncounted_uids["failed"])
-
-    @property
-    def created(self) -> int:
-        """How many pods there have been."""
-        going = [pod for pod in self.active if not is_terminal(pod)]
-        return self.total_succeeded + self.total_failed + len(going)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class Verdict:
 
 
 def progress_of(job: KubeObject, pods: Sequence[KubeObject], finalizer: str) -> Progress:
-    """Count `pods`, all of them this Job's. A pod being deleted counts as failed at once.
+    """Count `pods`, all of them this Job's. A pod being deleted counts as failed at once, unless
+    the Job has a pod failure policy. One that such a policy ignores is let go uncounted.
 
     A uid stands in `status.uncountedTerminatedPods` from before its finalizer goes until after,
     so that no crash in between counts it twice or not at all.
@@ -63,15 +64,14 @@ def progress_of(job: KubeObject, pods: Sequence[KubeObject], finalizer: str) -> 
     progress = Progress(
         active=[pod for pod in pods if not is_terminal(pod) and not is_deleting(pod)],
         terminating=sum(1 for pod in pods if is_deleting(pod) and not is_terminal(pod)),
+        pods=pods,
     )
+    failed = [pod for pod in held if has_failed(job, pod)]
     ended = {
         "succeeded": [pod for pod in held if phase_of(pod) == "Succeeded"],
-        "failed": [
-            pod
-            for pod in held
-            if phase_of(pod) == "Failed" or (is_deleting(pod) and phase_of(pod) != "Succeeded")
-        ],
+        "failed": [pod for pod in failed if is_counted(job, pod)],
     }
+    progress.uncounted = [pod for pod in failed if not is_counted(job, pod)]
     listed: Mapping[str, Any] = status.get("uncountedTerminatedPods") or {}
     counts = {}
     for outcome, found in ended.items():
@@ -82,8 +82,14 @@ def progress_of(job: KubeObject, pods: Sequence[KubeObject], finalizer: str) -> 
         progress.uncounted_uids[outcome] = [uid for uid in known if uid in held_uids] + fresh
         progress.uncounted += found
     progress.succeeded, progress.failed = counts["succeeded"], counts["failed"]
+    progress.waits = progress.terminating if waits_for_end(job) else 0
     progress.wanted = _wanted(job, progress)
-    _note_failures(progress, pods)
+    progress.failed_at_s = {
+        pod["metadata"]["uid"]: _finished_s(pod) for pod in pods if has_failed(job, pod)
+    }
+    progress.last_success_s = max(
+        (_finished_s(pod) for pod in pods if phase_of(pod) == "Succeeded"), default=0.0
+    )
     return progress
 
 
@@ -92,6 +98,12 @@ def verdict_on(
 ) -> tuple[Verdict | None, float | None]:
     """How the Job ends, if it does now; and the deadline to look at it again."""
     spec = job["spec"]
+    target = condition_of(job, "FailureTarget")
+    if target is not None:
+        return Verdict("Failed", target["reason"], target["message"]), None
+    fatal = next(filter(None, (fatal_message(job, pod) for pod in progress.pods)), "")
+    if fatal:
+        return Verdict("Failed", "PodFailurePolicy", fatal), None
     limit = spec.get("backoffLimit")
     if progress.total_failed > (_BACKOFF_LIMIT if limit is None else int(limit)):
         message = "Job has reached the specified backoff limit"
@@ -116,11 +128,17 @@ def verdict_on(
 
 
 def status_of(
-    job: KubeObject, progress: Progress, finished: Verdict | None, now_s: float
+    job: KubeObject,
+    progress: Progress,
+    verdict: Verdict | None,
+    now_s: float,
+    *,
+    finished: bool,
 ) -> dict[str, Any]:
-    """The status to write. As in the real one, counts of zero are left out."""
+    """The status to write, once the `verdict` is carried out with `finished`. As in the real one,
+    counts of zero are left out."""
     before = job.get("status") or {}
-    active = [] if finished is not None else progress.active
+    active = [] if finished else progress.active
     counts = {
         "active": len(active),
         "succeeded": progress.succeeded,
@@ -134,17 +152,16 @@ def status_of(
         outcome: uids for outcome, uids in progress.uncounted_uids.items() if uids
     }
     conditions = list(before.get("conditions") or ())
-    if finished is not None:
+    said: list[str] = [] if verdict is None or not finished else [verdict.condition]
+    if verdict is not None and verdict.condition == "Failed":
+        said.insert(0, "FailureTarget")  # stands from when its pods are stopped
+    for kind in said:
+        assert verdict is not None, "it is what is said"
         conditions = with_condition(
-            conditions,
-            finished.condition,
-            "True",
-            now_s,
-            reason=finished.reason,
-            message=finished.message,
+            conditions, kind, "True", now_s, reason=verdict.reason, message=verdict.message
         )
-        if finished.condition == "Complete":
-            status["completionTime"] = to_rfc3339(now_s)
+    if "Complete" in said:
+        status["completionTime"] = to_rfc3339(now_s)
     if conditions:
         status["conditions"] = conditions
     return status
@@ -158,20 +175,6 @@ def _wanted(job: KubeObject, progress: Progress) -> int:
     if spec.get("completions") is None:
         return len(progress.active) if progress.total_succeeded else most
     return min(most, max(0, int(spec["completions"]) - progress.total_succeeded))
-
-
-def _note_failures(progress: Progress, pods: Sequence[KubeObject]) -> None:
-    """When the last failure was, and how many there were since the last success."""
-    success_s = max((_finished_s(pod) for pod in pods if phase_of(pod) == "Succeeded"), default=0.0)
-    failures = [
-        _finished_s(pod)
-        for pod in pods
-        if phase_of(pod) == "Failed" or (is_deleting(pod) and phase_of(pod) != "Succeeded")
-    ]
-    progress.last_failure_s = max(failures, default=0.0)
-    # Failed pods that are gone are known by number only.
-    gone = max(0, progress.total_failed - len(failures)) if not success_s else 0
-    progress.failures_in_a_row = gone + sum(1 for moment in failures if moment >= success_s)
 
 
 def _finished_s(pod: KubeObject) -> float:

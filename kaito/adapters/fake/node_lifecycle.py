@@ -105,12 +105,28 @@ class NodeLifecycleController:
         if pod is None or is_deleting(pod):
             return
         namespace, name = key
+        uid = pod["metadata"]["uid"]
         try:
-            self._api.delete(POD, name, namespace, uid=pod["metadata"]["uid"])
+            self._say_disrupted(key, uid, pod, now_s)
+            self._api.delete(POD, name, namespace, uid=uid)
         except (ObjectNotFound, ObjectConflict):
             return  # gone, or another one under its name
         except ServerUnavailable:
             self._evictions.set(key, now_s + RETRY_S)
+
+    def _say_disrupted(self, key: Key, uid: str, pod: KubeObject, now_s: float) -> None:
+        """Say why it is taken away, for whoever counts its end (a Job does)."""
+        namespace, name = key
+        conditions = with_condition(
+            (pod.get("status") or {}).get("conditions") or (),
+            "DisruptionTarget",
+            "True",
+            now_s,
+            reason="DeletionByTaintManager",
+            message="Taint manager: deleting due to NoExecute taint",
+        )
+        patch = {"metadata": {"uid": uid}, "status": {"conditions": conditions}}
+        self._api.patch(POD, name, namespace, patch, subresource="status")
 
     def _node_changed(self, before: KubeObject | None, after: KubeObject | None) -> None:
         node = after if after is not None else before

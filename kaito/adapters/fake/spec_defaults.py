@@ -55,6 +55,11 @@ def default_job(spec: Fields) -> None:
     spec.setdefault("backoffLimit", 6)
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
+    if "podFailurePolicy" in spec:
+        spec.setdefault("podReplacementPolicy", "Failed")
+        for rule in spec["podFailurePolicy"].get("rules", ()):
+            for pattern in rule.get("onPodConditions", ()):
+                pattern.setdefault("status", "True")
     default_template(spec.setdefault("template", {}))
 
 

@@ -257,7 +257,7 @@ def _update_job(draft: Fields, old: KubeObject) -> list[Problem]:
         *job_problems(spec),
         *(
             Problem(f"spec.{key}", f"Invalid value: {spec.get(key)}: field is immutable")
-            for key in ("completions", "selector", "template", "completionMode")
+            for key in ("completions", "selector", "template", "completionMode", "podFailurePolicy")
             if spec.get(key) != before.get(key)
         ),
     ]

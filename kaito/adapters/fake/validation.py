@@ -149,6 +149,12 @@ def job_problems(spec: Spec) -> list[Problem]:
     if template["spec"]["restartPolicy"] not in {"OnFailure", "Never"}:
         detail = 'Required value: valid values: "OnFailure", "Never"'
         problems.append(Problem("spec.template.spec.restartPolicy", detail))
+    elif "podFailurePolicy" in spec and template["spec"]["restartPolicy"] != "Never":
+        detail = (
+            'Invalid value: "OnFailure": only "Never" is supported when podFailurePolicy is '
+            "specified"
+        )
+        problems.append(Problem("spec.template.spec.restartPolicy", detail))
     return problems
 
 

@@ -26,7 +26,13 @@ from kaito.domain.workspace import KIND
 _STATEFUL_SET_FIXED: Final = ("spec.serviceName", "spec.podManagementPolicy", "spec.selector")
 # Where a StatefulSet says how many pods there are and which of them a change may reach.
 _SCALE: Final = ("spec.replicas", "spec.updateStrategy")
-_JOB_FIXED: Final = ("spec.template", "spec.completions", "spec.selector", "metadata.annotations")
+_JOB_FIXED: Final = (
+    "spec.template",
+    "spec.completions",
+    "spec.selector",
+    f"metadata.annotations.{labels.TEMPLATE_HASH}",
+    f"metadata.annotations.{labels.NODE_SHAPE}",
+)
 
 
 def comparable(body: Mapping[str, Any], *, users_template: bool = False) -> dict[str, Any]:
@@ -35,10 +41,12 @@ def comparable(body: Mapping[str, Any], *, users_template: bool = False) -> dict
     Volumes count by name only: users write their sources, and the server drops and rewrites parts
     of them; the template's hash tells of a change there. So does it of a probe's grace period,
     which servers before Kubernetes 1.28 may drop. The generation says what a Job was made for and
-    is no reason to make another.
+    is no reason to make another; nor is its pod failure policy, which cannot be changed, and which
+    servers before 1.26 drop.
     """
     copy: dict[str, Any] = plain(body)
     copy["metadata"].get("annotations", {}).pop(labels.GENERATION, None)
+    copy.get("spec", {}).pop("podFailurePolicy", None)
     if users_template:
         copy["spec"]["template"] = comparable_template(copy["spec"]["template"])
     pod = copy.get("spec", {}).get("template", {}).get("spec")
@@ -64,9 +72,13 @@ def updated(want: Desired, live: KubeObject) -> dict[str, Any]:
     """`live` with what `want` sets.
 
     Lists, a pod template and a Service's selector are replaced whole. A pod keeps the labels that
-    the StatefulSet of an earlier version, or of KAITO v0.12, selects it by.
+    the StatefulSet of an earlier version, or of KAITO v0.12, selects it by. Of a Job whose pods are
+    as wanted their part stays as the server keeps it: it refuses any other.
     """
-    body: dict[str, Any] = _overlaid(live, want.body)
+    wanted = want.body
+    if want.resource is JOB and _template_hash(live) == _template_hash(wanted):
+        wanted = _without_pods(wanted)
+    body: dict[str, Any] = _overlaid(live, wanted)
     if want.resource is SERVICE:
         body["spec"]["selector"] = thaw(want.body["spec"]["selector"])
     if want.resource is STATEFUL_SET:
@@ -74,6 +86,18 @@ def updated(want: Desired, live: KubeObject) -> dict[str, Any]:
         pod = body["spec"]["template"]["metadata"]
         pod["labels"] = thaw(selected) | pod["labels"]
     return body
+
+
+def _template_hash(found: Mapping[str, Any]) -> str:
+    annotations = found["metadata"].get("annotations") or {}
+    return str(annotations.get(labels.TEMPLATE_HASH, ""))
+
+
+def _without_pods(job: Mapping[str, Any]) -> dict[str, Any]:
+    copy: dict[str, Any] = plain(job)
+    copy["metadata"]["annotations"].pop(labels.GENERATION)
+    del copy["spec"]["podFailurePolicy"], copy["spec"]["template"]
+    return copy
 
 
 def address(want: Desired) -> str:
@@ -157,6 +181,9 @@ def to_workload_view(
         active=status.get("active", 0) > 0,
         succeeded=is_true(live, "Complete"),
         failed=is_true(live, "Failed"),
+        failed_pods=status.get("failed", 0),
+        retries=spec.get("backoffLimit", 0),
+        retry=annotations_of(live).get(labels.RETRY, ""),
         message=_failure(live),
     )
 

@@ -195,6 +195,10 @@ def _job(workload: Workload) -> dict[str, Any]:
     template = {"metadata": _pod_metadata(workload), "spec": pod}
     metadata = _owner_metadata(workload, template)
     metadata["annotations"][labels.GENERATION] = str(workload.generation)
+    data = workload.tuning
+    assert data is not None, "a tuning workload has tuning data"
+    if data.retry:
+        metadata["annotations"][labels.RETRY] = data.retry
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
@@ -202,7 +206,8 @@ def _job(workload: Workload) -> dict[str, Any]:
         "spec": {
             "parallelism": 1,
             "completions": 1,
-            "backoffLimit": 6,
+            "backoffLimit": data.retries,
+            "podFailurePolicy": tuning_pod.failure_policy(),
             "template": template,
         },
     }

@@ -33,6 +33,7 @@ _WORKLOAD_STATUS: Final = (
     "readyReplicas",
     "updatedReplicas",
     "active",
+    "failed",
     "conditions",
 )
 

@@ -4,11 +4,12 @@ The reasons and their order are KAITO v0.12's (pkg/workspace/controllers/workspa
 897-915): what is most certainly wrong comes first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from kaito.adapters.kube_api import KubeObject, condition_of, is_true
-from kaito.domain.cluster_view import PodView
+from kaito.domain.cluster_view import PodEnd, PodView
+from kaito.domain.timestamps import from_rfc3339
 
 _IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 _START_REASONS: Final = frozenset(
@@ -35,12 +36,56 @@ def to_pod_view(pod: KubeObject) -> PodView:
         reason=reason,
         message=message,
         restarts=sum(found.get("restartCount", 0) for found in _containers(status)),
+        end=_end(pod, status),
     )
 
 
 def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from status.get("initContainerStatuses") or ()
     yield from status.get("containerStatuses") or ()
+
+
+def _end(pod: KubeObject, status: Mapping[str, Any]) -> PodEnd | None:
+    """How a pod that failed, or is taken away, ended. Of several containers that which failed
+    first counts: the others may have waited for it."""
+    target = condition_of(pod, "DisruptionTarget")
+    disrupted = target is not None and target["status"] == "True"
+    if status.get("phase") != "Failed" and not disrupted:
+        return None
+    failed = _failed_containers(status)
+    first = failed[0] if failed else {}
+    disruption = ""
+    if target is not None and disrupted:
+        disruption = target.get("message") or target.get("reason") or "DisruptionTarget"
+    return PodEnd(
+        finished_at_s=_ended_s(pod, failed, target),
+        container=first.get("name", ""),
+        exit_code=first.get("exitCode", 0),
+        reason=first.get("reason", ""),
+        message=first.get("message", "") if first else status.get("message", ""),
+        disruption=disruption,
+    )
+
+
+def _failed_containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Name and terminated state of each container that failed, in the order of their ends."""
+    ended = [
+        {"name": found["name"], **terminated}
+        for found in _containers(status)
+        if (terminated := (found.get("state") or {}).get("terminated"))
+        and terminated.get("exitCode")
+    ]
+    return sorted(ended, key=lambda one: one.get("finishedAt") or "")
+
+
+def _ended_s(
+    pod: KubeObject, failed: Sequence[Mapping[str, Any]], target: Mapping[str, Any] | None
+) -> float:
+    """When the last of its containers failed, or it was taken away; else when it was created."""
+    moments = [one.get("finishedAt") for one in failed]
+    moments += [target.get("lastTransitionTime") if target else None]
+    known = [from_rfc3339(moment) for moment in moments if moment]
+    return max(known) if known else from_rfc3339(pod["metadata"]["creationTimestamp"])
 
 
 def _trouble(pod: KubeObject, status: Mapping[str, Any]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from typing import Any
 from kaito.adapters.k8s import pod_scripts
 from kaito.adapters.k8s.plain import plain
 from kaito.domain import labels, names
+from kaito.domain.tuning_attempts import FATAL_EXIT_CODES
 from kaito.domain.workload import TuningData, Workload
 from kaito.domain.workload_plan import CONFIG_DIR, DATA_DIR, WEIGHTS_DIR
 
@@ -42,7 +43,26 @@ def spec(workload: Workload, config_map: str) -> dict[str, Any]:
             {"name": "push-secret", "secret": {"secretName": data.push_secret, "items": items}}
         )
     pod["volumes"] = volumes
+    for container in (*containers, *loaders):
+        # What a trainer says last is in its log, and nobody else keeps it.
+        container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return pod
+
+
+def failure_policy() -> dict[str, Any]:
+    """The Job's `podFailurePolicy`; the first rule that fits decides, and what fits none counts.
+
+    DisruptionTarget stands on a pod that was ended from outside: its Node is lost or drained, the
+    pod preempted or evicted (kubernetes.io/docs/concepts/workloads/pods/disruptions).
+    """
+    disrupted = {"type": "DisruptionTarget", "status": "True"}
+    fatal = {"operator": "In", "values": sorted(int(code) for code in FATAL_EXIT_CODES)}
+    return {
+        "rules": [
+            {"action": "Ignore", "onPodConditions": [disrupted]},
+            {"action": "FailJob", "onExitCodes": fatal},
+        ]
+    }
 
 
 def _volume(name: str, source: Any) -> dict[str, Any]:

@@ -173,7 +173,8 @@ class KubeWorkspaceStore:
         inherited = main is not None and adoption.is_inherited(desired[-1], main)
         with as_port_errors():
             for want in desired:
-                if inherited and want.resource is not SERVICE:
+                again = replace and want is desired[-1]
+                if inherited and want.resource is not SERVICE and not again:
                     continue
                 live = self._find_desired(want)
                 if live is None:
@@ -186,11 +187,10 @@ class KubeWorkspaceStore:
                         f"{address(want)} exists and does not belong to Workspace "
                         f"{workload.owner.name}: delete or rename it"
                     )
-                if inherited or not self._differences.deviations(want, live):
-                    continue
-                if replace and want is desired[-1]:
+                differs = not inherited and bool(self._differences.deviations(want, live))
+                if again and (differs or inherited):
                     self._delete(want.resource, live, "Foreground")
-                else:
+                elif differs:
                     self._api.replace(want.resource, updated(want, live))
 
     def adopt_workload(self, workload: Workload) -> None:

@@ -181,6 +181,10 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
         own(annotations={labels.CAPACITY_CHOICE: "spot"}),
         "metadata.annotations[kaito.sh/capacity-type]",
     ),
+    "tuning-retries-known": (
+        new(annotations={labels.TUNING_RETRIES: "11"}, tuning=TUNING),
+        "metadata.annotations[kaito.sh/tuning-retries]",
+    ),
     "rollout-known": (
         new(annotations={labels.ROLLOUT: "recreate"}),
         "metadata.annotations[kaito.sh/rollout]",

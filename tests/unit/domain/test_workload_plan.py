@@ -6,6 +6,7 @@ import pytest
 from kaito.domain import labels
 from kaito.domain.cluster_view import ConfigView
 from kaito.domain.quantity import GIB
+from kaito.domain.tuning_attempts import DEFAULT_RETRIES
 from kaito.domain.workload import AdapterMount, TuningData, Workload, WorkloadKind
 from kaito.domain.workload_plan import plan_workload, start_limit_s
 from tests.unit.domain.builders import (
@@ -215,6 +216,7 @@ def test_the_command_line_of_tuning() -> None:
         urls=("https://example.com/data.parquet?download=true",),
         output_image="registry.test/result:1",
         push_secret="push",
+        retries=DEFAULT_RETRIES,
     )
 
 
@@ -231,7 +233,10 @@ def test_tuning_from_an_image_or_a_volume_to_a_volume() -> None:
         }
     ).tuning
     assert from_image == TuningData(
-        input_image="registry.test/data:1", input_pull_secrets=("pull",), output_volume=VOLUME
+        input_image="registry.test/data:1",
+        input_pull_secrets=("pull",),
+        output_volume=VOLUME,
+        retries=DEFAULT_RETRIES,
     )
     from_volume = planned(tuning={**TUNING, "input": {"volumeSource": VOLUME}}).tuning
     assert from_volume is not None

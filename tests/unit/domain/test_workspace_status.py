@@ -218,13 +218,19 @@ def test_why_it_does_not_serve_yet(
         (
             replace(SAME, active=True),
             (pod(phase="Pending", ready=False, reason="Unschedulable", message="no node"),),
+            ("False", "Unschedulable", "attempt 1 of 1: phi-0: no node"),
+            "workspacePending",
+        ),
+        (
+            replace(SAME, state=WorkloadState.DIFFERENT, older_spec=True),
+            (pod(phase="Pending", ready=False, reason="Unschedulable", message="no node"),),
             ("False", "Unschedulable", "phi-0: no node"),
             "workspacePending",
         ),
         (
             replace(SAME, active=True),
             (pod(ready=False),),
-            ("True", "WorkspaceTuningJobStatusStarted", "running"),
+            ("True", "WorkspaceTuningJobStatusStarted", "attempt 1 of 1 is running"),
             "workspacePending",
         ),
         (
@@ -236,7 +242,12 @@ def test_why_it_does_not_serve_yet(
         (
             replace(SAME, failed=True),
             (),
-            ("False", "WorkspaceTuningJobStatusFailed", "the job failed"),
+            (
+                "False",
+                "WorkspaceTuningJobStatusFailed",
+                "the job failed. To run it again: kubectl annotate workspace phi -n default "
+                "kaito.sh/retry=$(date +%s) --overwrite",
+            ),
             "WorkspaceTuningJobStatusFailed",
         ),
     ],

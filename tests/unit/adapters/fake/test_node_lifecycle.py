@@ -171,3 +171,12 @@ def test_a_pod_says_how_long_it_tolerates_that(
     assert not cluster.is_terminating()
     cluster.run(1)
     assert cluster.is_terminating()
+
+
+def test_a_pod_that_is_evicted_says_so(cluster: Lossy) -> None:
+    cluster.serve()
+    cluster.faults.hang("n0", for_s=None)
+    cluster.run(MONITOR_GRACE_S + PATIENCE_S)
+    target = condition_of(cluster.pod("s-0"), "DisruptionTarget")
+    assert target is not None
+    assert (target["status"], target["reason"]) == ("True", "DeletionByTaintManager")

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from kaito.adapters.k8s.manifests import render
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
 from kaito.domain import labels
 from kaito.domain.names import is_dns_label
+from kaito.domain.tuning_attempts import ExitCode
 from kaito.domain.workload import AdapterMount, TuningData, Workload
 from kaito.domain.workload_plan import plan_workload
 from tests.unit.domain.builders import (
@@ -318,9 +319,18 @@ def test_the_job() -> None:
     found = workload(tuning=TUNING, instance_type=V100)
     spec = body(found, JOB)["spec"]
     template = spec.pop("template")
-    assert spec == {"parallelism": 1, "completions": 1, "backoffLimit": 6}
+    assert spec.pop("podFailurePolicy")["rules"] == [
+        {
+            "action": "Ignore",
+            "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+        },
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [65, 66, 77, 126, 127]}},
+    ]
+    assert spec == {"parallelism": 1, "completions": 1, "backoffLimit": 3}
     pod = template["spec"]
-    assert pod["restartPolicy"] == "Never"
+    assert pod["restartPolicy"] == "Never", "a failure policy needs it"
+    policies = [one.pop("terminationMessagePolicy") for one in containers(pod)]
+    assert policies == ["FallbackToLogsOnError"] * 3
     trainer, pusher = pod["containers"]
     assert trainer == {
         "name": "phi",
@@ -492,17 +502,43 @@ def test_nothing_from_a_manifest_stands_in_a_shell_script(hostile: Workload) -> 
     assert "pwned" in json.dumps([one.get("args") for one in containers(pod_of(hostile))])
 
 
+# Each call answers with the next line of what it is to say, the last one again and again, and fails
+# while there is such a line; a file that it is to write gets the content of $DATA.
 STUB = """#!/bin/sh
-for argument in "$@"; do printf '%s\\n' "$argument" >> "$LOG"; done
-exit "$RC"
+output=""
+for argument in "$@"; do
+  [ "$last" != --output ] || output=$argument
+  printf '%s\\n' "$argument" >> "$LOG"
+  last=$argument
+done
+[ "${0##*/}" != sleep ] || exit 0
+[ -z "$output" ] || cp "$DATA" "$output"
+case $last in dir:*) mkdir -p "${last#dir:}"; echo '{}' > "${last#dir:}/manifest.json" ;; esac
+said=$(head -n 1 "$SAYS")
+[ "$(wc -l < "$SAYS")" -le 1 ] || sed -i 1d "$SAYS"
+case $said in
+  "") exit "$RC" ;;
+  [0-9]*) printf '%s' "$said"; exit 22 ;;
+  *) echo "$said" >&2; exit 1 ;;
+esac
 """
 
 
-def executed(container: Json, tmp_path: Path, *, rc: int = 0) -> tuple[int, list[str]]:
-    """Run a helper's script with stubs for what it calls: exit code and the arguments they got."""
+def executed(
+    container: Json,
+    tmp_path: Path,
+    *,
+    rc: int = 0,
+    says: Sequence[str] = (),
+    data: bytes = b"data",
+) -> tuple[int, list[str]]:
+    """Run a helper's script with stubs for what it calls: exit code and the arguments they got.
+    `says`: why each call in turn fails, an HTTP status or a registry's words; "" lets one pass."""
     stubs = tmp_path / "stubs"
     stubs.mkdir()
-    for name in ("skopeo", "curl", "oras"):
+    (tmp_path / "says").write_text("".join(f"{line}\n" for line in says))
+    (tmp_path / "data-file").write_bytes(data)
+    for name in ("skopeo", "curl", "oras", "sleep"):
         (stubs / name).write_text(STUB, encoding="utf-8")
         (stubs / name).chmod(0o755)
     log, cwd = tmp_path / "log", tmp_path / "cwd"
@@ -510,7 +546,14 @@ def executed(container: Json, tmp_path: Path, *, rc: int = 0) -> tuple[int, list
     cwd.mkdir()
     done = subprocess.run(
         [*container["command"], *container["args"]],
-        env={"PATH": f"{stubs}:/usr/bin:/bin", "LOG": str(log), "RC": str(rc), "TMPDIR": str(cwd)},
+        env={
+            "PATH": f"{stubs}:/usr/bin:/bin",
+            "LOG": str(log),
+            "RC": str(rc),
+            "TMPDIR": str(cwd),
+            "SAYS": str(tmp_path / "says"),
+            "DATA": str(tmp_path / "data-file"),
+        },
         cwd=cwd,
         capture_output=True,
         timeout=20,
@@ -535,8 +578,70 @@ def test_a_downloaded_url_stays_one_word(tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_pulled_fails_the_pod(tmp_path: Path) -> None:
     container = pod_scripts.puller("puller-a", "image" + EVIL, str(tmp_path / "a"))
     code, arguments = executed(container, tmp_path, rc=1)
-    assert code == 1
+    assert code == ExitCode.TRY_AGAIN
     assert f"docker://image{EVIL}" in arguments
+
+
+@pytest.mark.parametrize(
+    ("says", "code"),
+    [
+        ("reading manifest 1 in registry.test/a: manifest unknown", ExitCode.DATA_NOT_FOUND),
+        ("unable to retrieve auth token: unauthorized: sign in", ExitCode.NOT_PERMITTED),
+        ("requested access to the resource is denied", ExitCode.NOT_PERMITTED),
+        ("received unexpected HTTP status: 503 Service Unavailable", ExitCode.TRY_AGAIN),
+        ("toomanyrequests: you have reached your pull rate limit", ExitCode.TRY_AGAIN),
+    ],
+)
+def test_what_a_registry_says_decides_whether_to_try_again(
+    says: str, code: ExitCode, tmp_path: Path
+) -> None:
+    container = pod_scripts.puller("data-puller", "registry.test/a:1", str(tmp_path / "a"))
+    assert executed(container, tmp_path, says=[says])[0] == code
+
+
+def test_an_image_without_data_is_no_data(tmp_path: Path) -> None:
+    container = pod_scripts.puller("data-puller", "registry.test/a:1", str(tmp_path / "a"))
+    assert executed(container, tmp_path)[0] == ExitCode.DATA_INVALID
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("404", ExitCode.DATA_NOT_FOUND),
+        ("410", ExitCode.DATA_NOT_FOUND),
+        ("401", ExitCode.NOT_PERMITTED),
+        ("403", ExitCode.NOT_PERMITTED),
+        ("503", ExitCode.TRY_AGAIN),
+        ("000", ExitCode.TRY_AGAIN),
+    ],
+)
+def test_what_a_host_answers_decides_whether_to_try_again(
+    status: str, code: ExitCode, tmp_path: Path
+) -> None:
+    urls = ["https://example.com/a.json?token=secret"]
+    container = pod_scripts.downloader("data-downloader", urls, str(tmp_path / "data"))
+    assert executed(container, tmp_path, says=[status])[0] == code
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("a.json", b"", ExitCode.DATA_INVALID),
+        ("a.json", b"<!DOCTYPE HTML><html>sign in", ExitCode.DATA_INVALID),
+        ("a.csv", b"<html><body>", ExitCode.DATA_INVALID),
+        ("a.csv", b"question,answer\nwhat is <html>?,a tag\n", 0),
+        ("a.parquet", b"PAR1\0\1\2PAR1", 0),
+        ("a.parquet", b"PAR1\0\1\2", ExitCode.DATA_INVALID),
+        ("a.parquet", b"\0\1\2\3PAR1", ExitCode.DATA_INVALID),
+        ("a.arrow", b"ARROW1\0\0", 0),
+    ],
+)
+def test_what_is_no_data_is_found_before_the_training(
+    name: str, content: bytes, code: int, tmp_path: Path
+) -> None:
+    urls = [f"https://example.com/{name}?download=true"]
+    container = pod_scripts.downloader("data-downloader", urls, str(tmp_path / "data"))
+    assert executed(container, tmp_path, data=content)[0] == code
 
 
 def test_the_result_is_pushed_once_the_trainer_has_said_so(tmp_path: Path) -> None:
@@ -553,6 +658,25 @@ def test_the_result_is_pushed_once_the_trainer_has_said_so(tmp_path: Path) -> No
     assert code == 0
     assert "image" + EVIL in arguments
     assert f"sh.kaito.model.name=model{EVIL}" in arguments
+
+
+@pytest.mark.parametrize(
+    ("says", "code", "pushes"),
+    [
+        ([], 0, 1),
+        (["denied: requested access to the resource is denied"], ExitCode.NOT_PERMITTED, 1),
+        (["connection reset", "502 Bad Gateway", ""], 0, 3),
+        (["connection reset"], ExitCode.TRY_AGAIN, 6),
+    ],
+)
+def test_a_push_is_repeated_unless_it_is_refused(
+    says: list[str], code: int, pushes: int, tmp_path: Path
+) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors", "fine_tuning_completed.txt"):
+        (tmp_path / name).touch()
+    container = pod_scripts.pusher("pusher", "registry.test/a:1", str(tmp_path), "phi")
+    ended, arguments = executed(container, tmp_path, says=says)
+    assert (ended, arguments.count("push")) == (code, pushes)
 
 
 def test_scripts_are_valid_shell() -> None:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from kaito.adapters.k8s.pods import to_pod_view
-from kaito.domain.cluster_view import PodView
+from kaito.domain.cluster_view import PodEnd, PodView
 
 Json = dict[str, Any]
+START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 
 def pod(*containers: Json, **status: Any) -> Json:
@@ -138,3 +139,59 @@ def test_init_containers_count_too() -> None:
     assert to_pod_view(found).reason == "ImagePullError"
     both = pod(container(running={}), initContainerStatuses=[container(running={})])
     assert to_pod_view(both).restarts == 4
+
+
+# --- how a pod ended ---
+
+
+def exited(name: str, code: int, at: str, **more: Any) -> Json:
+    ended = {"exitCode": code, "reason": "Error", "finishedAt": f"2026-01-01T00:00:{at}Z", **more}
+    return container(name, terminated=ended)
+
+
+def target(status: str = "True", **more: Any) -> Json:
+    stood = {"type": "DisruptionTarget", "status": status, **more}
+    return {"lastTransitionTime": "2026-01-01T00:01:00Z", **stood}
+
+
+def end_of(*containers: Json, phase: str = "Failed", **status: Any) -> PodEnd | None:
+    found = pod(*containers, **{"phase": phase, **status})
+    found["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    return to_pod_view(found).end
+
+
+def test_the_container_that_failed_first_is_why() -> None:
+    trainer = exited("phi", 1, "05", message="no such column")
+    pusher = exited("pusher", 75, "35")
+    assert end_of(pusher, trainer) == PodEnd(
+        finished_at_s=START_S + 35,
+        container="phi",
+        exit_code=1,
+        reason="Error",
+        message="no such column",
+    )
+    puller = exited("data-puller", 77, "02")
+    found = end_of(waiting("PodInitializing"), initContainerStatuses=[puller])
+    assert found is not None
+    assert (found.container, found.exit_code) == ("data-puller", 77)
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Succeeded"])
+def test_a_pod_that_has_not_failed_has_no_such_end(phase: str) -> None:
+    assert end_of(exited("phi", 0, "05"), phase=phase) is None
+    assert end_of(exited("phi", 0, "05"), phase=phase, conditions=[target("False")]) is None
+
+
+def test_a_pod_that_is_taken_away_says_by_whom() -> None:
+    gone = [target(reason="DeletionByPodGC", message="PodGC: node no longer exists")]
+    lost = end_of(container("phi", running={}), conditions=gone)
+    assert lost == PodEnd(finished_at_s=START_S + 60, disruption="PodGC: node no longer exists")
+    drained = end_of(phase="Running", conditions=[target(reason="EvictionByEvictionAPI")])
+    assert drained is not None
+    assert drained.disruption == "EvictionByEvictionAPI"
+
+
+def test_a_pod_whose_containers_say_nothing() -> None:
+    assert end_of(message="Pod was active too long") == PodEnd(
+        finished_at_s=START_S, message="Pod was active too long"
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from kaito.adapters.kube_api import (
     STATEFUL_SET,
     WORKSPACE,
     KubeObject,
+    Resource,
     thaw,
 )
 from kaito.domain import labels
@@ -32,7 +34,16 @@ from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
 from kaito.domain.workspace_plan import machine_specs
 from tests.unit.adapters.k8s.conftest import Clock
-from tests.unit.domain.builders import CATALOGUE, MINI, NOW_S, TUNING, condition, config, wanted
+from tests.unit.domain.builders import (
+    CATALOGUE,
+    MINI,
+    NOW_S,
+    TUNING,
+    condition,
+    config,
+    manifest,
+    wanted,
+)
 
 Apply = Callable[..., KubeObject]
 ADAPTER = {"source": {"name": "style", "image": "registry.test/style:1"}}
@@ -652,3 +663,47 @@ def test_claims_of_another_system_are_not_its_machines(
     claim["metadata"]["labels"][labels.SLOT] = "none"
     store.create(NODE_CLAIM, claim)
     assert port.observe(view.workspace).machines == ()
+
+
+# --- a server that knows no pod failure policy ---
+
+
+class OlderServer(ObjectStore):
+    """Drops what Kubernetes before 1.26 does not know of a Job, and counts the writes."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        uids = count(1)
+        super().__init__(now_s=lambda: NOW_S, new_uid=lambda: f"uid-{next(uids)}")
+
+    def create(self, resource: Resource, body: KubeObject) -> KubeObject:
+        self.writes += 1
+        if resource is JOB:
+            body = thaw(body)
+            del body["spec"]["podFailurePolicy"]
+        return super().create(resource, body)
+
+    def replace(self, resource: Resource, body: KubeObject) -> KubeObject:
+        self.writes += 1
+        return super().replace(resource, body)
+
+
+def test_a_server_that_drops_the_failure_policy_is_not_asked_again() -> None:
+    server = OlderServer()
+    body = manifest(tuning=TUNING)
+    body["metadata"]["namespace"] = "default"
+    server.create(WORKSPACE, body)
+    port = KubeWorkspaceStore(server, Clock())
+    wished = workload_of(read(port))
+    port.apply_workload(wished, replace=False)
+    assert "podFailurePolicy" not in server.get(JOB, "phi", "default")["spec"]
+    written = server.writes
+    for _ in range(3):
+        assert port.compare(wished).differences == ()
+        port.apply_workload(wished, replace=False)
+    assert server.writes == written
+    assert wished.tuning is not None
+    changed = replace(wished, tuning=replace(wished.tuning, retries=1))
+    port.apply_workload(changed, replace=False)
+    assert port.compare(changed).state is WorkloadState.SAME
+    assert "podFailurePolicy" not in server.get(JOB, "phi", "default")["spec"]
