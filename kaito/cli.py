@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kaito.domain.provisioner import Provisioner
+from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 from kaito.logs import LogFormat, configure_logging
 
 ModelsOption = Annotated[
@@ -125,6 +126,15 @@ def operator_run(
             envvar="KAITO_NAMESPACE", help="Look after this namespace only. Empty: after all."
         ),
     ] = "",
+    weights_storage_class: Annotated[
+        str,
+        typer.Option(
+            envvar="KAITO_WEIGHTS_STORAGE_CLASS",
+            help="StorageClass of the machines' local NVMe disks. Where the cluster has it and the "
+            "instance type has such disks, weights live there and the OS disk is smaller. Empty: "
+            "weights live on the OS disk.",
+        ),
+    ] = DEFAULT_STORAGE_CLASS,
     max_machines: Annotated[
         int | None,
         typer.Option(
@@ -182,6 +192,7 @@ def operator_run(
         http_address=http_address,
         http_port=http_port,
         models=models,
+        weights_class=weights_storage_class,
         guards=MachineGuards(
             max_machines=max_machines, max_usd_per_hour=max_cost_per_hour, region=region
         ),

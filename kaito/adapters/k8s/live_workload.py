@@ -23,7 +23,12 @@ from kaito.domain.machine import Owner
 from kaito.domain.workspace import KIND
 
 # What a StatefulSet cannot change in place; a Job cannot change any of its template.
-_STATEFUL_SET_FIXED: Final = ("spec.serviceName", "spec.podManagementPolicy", "spec.selector")
+_STATEFUL_SET_FIXED: Final = (
+    "spec.serviceName",
+    "spec.podManagementPolicy",
+    "spec.selector",
+    "spec.volumeClaimTemplates",
+)
 # Where a StatefulSet says how many pods there are and which of them a change may reach.
 _SCALE: Final = ("spec.replicas", "spec.updateStrategy")
 _JOB_FIXED: Final = ("spec.template", "spec.completions", "spec.selector", "metadata.annotations")
