@@ -26,6 +26,7 @@ from kaito.domain.status import WorkspaceStatus
 from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
 from tests.contract.pod_template_contract import PodTemplateContract
 from tests.contract.store_world import SPREAD, TUNING, StoreWorld
+from tests.contract.weights_volume_contract import WeightsVolumeContract
 
 STATUS = WorkspaceStatus(
     conditions=(
@@ -616,6 +617,7 @@ class WorkspaceStoreContract(
     AdoptMachineContract,
     AdoptWorkloadContract,
     PodTemplateContract,
+    WeightsVolumeContract,
     NoteContract,
 ):
     """Has no Test prefix: runs only through its subclasses, which give a `world` fixture."""

@@ -186,8 +186,6 @@ def _stateful_set(workload: Workload) -> dict[str, Any]:
             },
             "selector": {"matchLabels": selector_labels(workload)},
             "template": template,
-            # KAITO v0.12 may have left some: they would go before the template's volumes.
-            "volumeClaimTemplates": [],
         },
     }
 
