@@ -38,7 +38,21 @@ class WeightsVolumeContract:
         world.workspaces.apply_workload(workload, replace=False)
         seen = world.workspaces.compare(workload)
         assert (seen.state, seen.differences) == (WorkloadState.SAME, ())
-        before = world.kube.get(kind, "phi")["metadata"]["resourceVersion"]
+        stored = world.kube.get(kind, "phi")
+        (volume,) = (
+            one
+            for one in stored["spec"]["template"]["spec"]["volumes"]
+            if one["name"] == "model-weights-volume"
+        )
+        claim = volume["ephemeral"]["volumeClaimTemplate"]
+        assert claim["metadata"]["labels"] == {"kaito.sh/workspace": "phi"}
+        assert claim["spec"] == {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Ti"}},
+            "storageClassName": WEIGHTS.storage_class,
+            "volumeMode": "Filesystem",
+        }
+        before = stored["metadata"]["resourceVersion"]
         world.workspaces.apply_workload(workload, replace=False)
         assert world.kube.get(kind, "phi")["metadata"]["resourceVersion"] == before
 

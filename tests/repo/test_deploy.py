@@ -164,7 +164,7 @@ def test_settings_are_those_of_the_program(
     assert {
         param.name
         for param in command.params
-        if param.envvar in settings and not read[param.name or ""]
+        if settings.get(param.envvar or "") and not read[param.name or ""]
     } == set()
 
 
