@@ -31,7 +31,7 @@ def on_local_disks(world: StoreWorld, parts: Mapping[str, Any] = SERVING) -> Wor
 
 class WeightsVolumeContract:
     @pytest.mark.parametrize(("parts", "kind"), [(SERVING, STATEFUL_SET), (TUNING, JOB)])
-    def test_it_is_recognised_and_not_written_again(
+    def test_local_disks_are_recognised_and_nothing_is_written_again(
         self, world: StoreWorld, parts: Mapping[str, Any], kind: Resource
     ) -> None:
         workload = on_local_disks(world, parts)
