@@ -22,11 +22,13 @@ _CORE: Final = "io.k8s.api.core.v1"
 KINDS: Final = (
     *(f"{_CORE}.{kind}" for kind in ("ConfigMap", "Event", "Namespace", "Node", "Pod")),
     *(f"{_CORE}.{kind}" for kind in ("Secret", "Service", "ServiceAccount")),
+    *(f"{_CORE}.{kind}" for kind in ("PersistentVolume", "PersistentVolumeClaim")),
     "io.k8s.api.apps.v1.ControllerRevision",
     "io.k8s.api.apps.v1.StatefulSet",
     "io.k8s.api.batch.v1.Job",
     "io.k8s.api.coordination.v1.Lease",
     "io.k8s.api.discovery.v1.EndpointSlice",
+    "io.k8s.api.storage.v1.StorageClass",
     # options of requests, sub-resources, and what is only ever posted
     "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
     f"{_CORE}.Binding",

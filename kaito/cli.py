@@ -1,12 +1,16 @@
 """The `kaito` command. Heavy imports wait until a command needs them."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kaito.domain.provisioner import Provisioner
+from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 from kaito.logs import LogFormat, configure_logging
+
+_WEIGHTS_CLASS = "KAITO_WEIGHTS_STORAGE_CLASS"
 
 ModelsOption = Annotated[
     Path | None,
@@ -125,6 +129,19 @@ def operator_run(
             envvar="KAITO_NAMESPACE", help="Look after this namespace only. Empty: after all."
         ),
     ] = "",
+    *,
+    weights_storage_class: Annotated[
+        str,
+        typer.Option(
+            # An empty variable means something here, and click takes it for one that is not set.
+            default_factory=lambda: os.environ.get(_WEIGHTS_CLASS, DEFAULT_STORAGE_CLASS),
+            show_default=DEFAULT_STORAGE_CLASS,
+            envvar=_WEIGHTS_CLASS,
+            help="StorageClass of the machines' local NVMe disks. Where the cluster has it and the "
+            "instance type has such disks, weights live there and the OS disk is smaller. Empty: "
+            "weights live on the OS disk.",
+        ),
+    ],
     max_machines: Annotated[
         int | None,
         typer.Option(
@@ -182,6 +199,7 @@ def operator_run(
         http_address=http_address,
         http_port=http_port,
         models=models,
+        weights_class=weights_storage_class,
         guards=MachineGuards(
             max_machines=max_machines, max_usd_per_hour=max_cost_per_hour, region=region
         ),

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.cluster_view import ClusterView, ConfigView, WorkloadView, WorkspaceView
-from kaito.domain.decision import Refusal, Wanted, decide
+from kaito.domain.decision import NO_LOCAL_DISKS, Refusal, Wanted, decide
 from kaito.domain.errors import PortError, Rejected, Unavailable
 from kaito.domain.machine import Machine, Owner
 from kaito.domain.machine_plan import (
@@ -54,6 +54,7 @@ from kaito.domain.ports import (
     WorkspaceStore,
 )
 from kaito.domain.provisioner import Provisioner
+from kaito.domain.weights_volume import LocalDisks, local_disks
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
 
@@ -102,6 +103,7 @@ class Decisions:
         config: ConfigView | None,
         own: OwnNodes | None = None,
         bought: str = "",
+        disks: LocalDisks = NO_LOCAL_DISKS,
     ) -> Wanted | Refusal:
         """The same as `decision.decide`."""
         metadata = workspace.metadata
@@ -111,11 +113,12 @@ class Decisions:
             _basis(config),
             own and (own.shape or own.missing),
             bought,
+            disks,
         )
         known = self._known.get(workspace.uid)
         if known is not None and known[0] == basis:
             return known[1]
-        decided = decide(workspace, self._catalogue, config, own, bought)
+        decided = decide(workspace, self._catalogue, config, own, bought, disks)
         if len(self._known) >= DECISIONS_LIMIT:  # Workspaces that went without being seen to go
             del self._known[next(iter(self._known))]
         self._known[workspace.uid] = (basis, decided)
@@ -247,8 +250,11 @@ def _observe_and_plan(
     if view.problems:
         wanted = Refusal(reason="InvalidSpec", problems=view.problems)
     else:
-        bought = bought_type(cluster.machines, view.workspace.resource.instance_type)
-        wanted = ports.decisions.of(view.workspace, cluster.config, own, bought)
+        asked = view.workspace.resource.instance_type
+        bought = bought_type(cluster.machines, asked)
+        machines = (*cluster.machines, *cluster.adoptable)
+        disks = local_disks(machines, asked, cluster.storage_class)
+        wanted = ports.decisions.of(view.workspace, cluster.config, own, bought, disks)
     if view.workspace.is_deleting:
         ports.decisions.forget(view.workspace)
     elif isinstance(wanted, Wanted):

@@ -8,6 +8,7 @@ from kaito.adapters.kube_api import (
     CONFIG_MAP,
     NAMESPACE,
     SECRET,
+    STORAGE_CLASS,
     WORKSPACE,
     AlreadyExists,
     KubeApi,
@@ -19,7 +20,8 @@ from sim.manifests import Key
 from sim.scenario import Apply, Delete, Patch, Scenario
 
 _BY_KIND: Mapping[str, Resource] = {
-    resource.kind: resource for resource in (WORKSPACE, CONFIG_MAP, SECRET, NAMESPACE)
+    resource.kind: resource
+    for resource in (WORKSPACE, CONFIG_MAP, SECRET, NAMESPACE, STORAGE_CLASS)
 }
 
 

@@ -359,7 +359,8 @@ def _beside(document: Document, path: str) -> str:
 
 
 def _key(target: Target) -> Key:
-    namespace = "" if target.kind == manifests.NAMESPACE else target.namespace
+    of_cluster = target.kind in {manifests.NAMESPACE, manifests.STORAGE_CLASS}
+    namespace = "" if of_cluster else target.namespace
     return Key(target.kind, namespace, target.name)
 
 

@@ -16,14 +16,15 @@ WORKSPACE: Final = KIND
 CONFIG_MAP: Final = "ConfigMap"
 SECRET: Final = "Secret"
 NAMESPACE: Final = "Namespace"
+STORAGE_CLASS: Final = "StorageClass"
 INFERENCE_SET: Final = inference_set.KIND
 DEFAULT_NAMESPACE: Final = "default"
 INFERENCE_CONFIG: Final = "inference_config.yaml"
 TRAINING_CONFIG: Final = "training_config.yaml"
 ACCEPTED: Final = (
     f"Workspace ({' or '.join(f'{GROUP}/{version}' for version in VERSIONS)}), "
-    "ConfigMap, Secret and Namespace (v1); InferenceSet, RAGEngine, ModelMirror and "
-    "MultiRoleInference are checked and left alone"
+    "ConfigMap, Secret and Namespace (v1), StorageClass (storage.k8s.io/v1); InferenceSet, "
+    "RAGEngine, ModelMirror and MultiRoleInference are checked and left alone"
 )
 
 
@@ -93,6 +94,19 @@ class _Namespace(_Object):
     status: dict[str, Any] | None = None
 
 
+class _StorageClass(_Object):
+    apiVersion: Literal["storage.k8s.io/v1"]
+    kind: Literal["StorageClass"]
+    metadata: _Metadata
+    provisioner: str = Field(min_length=1)
+    parameters: dict[str, str] | None = None
+    reclaimPolicy: str | None = None
+    volumeBindingMode: str | None = None
+    allowVolumeExpansion: bool | None = None
+    mountOptions: list[str] | None = None
+    allowedTopologies: list[dict[str, Any]] | None = None
+
+
 # Metadata that the API server alone decides.
 _SERVERS: Final = frozenset(
     {
@@ -113,12 +127,14 @@ _NOT_YET: Final[Mapping[str, tuple[str, ...]]] = {
     "ModelMirror": ("v1alpha1",),
     "MultiRoleInference": ("v1alpha1",),
 }
-_CLUSTER_SCOPED: Final = frozenset({NAMESPACE, "ModelMirror"})
+_CLUSTER_SCOPED: Final = frozenset({NAMESPACE, STORAGE_CLASS, "ModelMirror"})
 _CORE: Final[Mapping[str, type[BaseModel]]] = {
     CONFIG_MAP: _ConfigMap,
     SECRET: _Secret,
     NAMESPACE: _Namespace,
+    STORAGE_CLASS: _StorageClass,
 }
+_GROUPS: Final[Mapping[str, str]] = {STORAGE_CLASS: "storage.k8s.io"}  # of the others: none
 
 
 def is_manifest(body: Mapping[str, Any]) -> bool:
@@ -170,7 +186,7 @@ def problems_in(body: Mapping[str, Any]) -> list[Problem]:
         parsed = _inference_set_problems(body) if kind == INFERENCE_SET else []
         return list(dict.fromkeys([*parsed, *_metadata_problems(body)]))
     model = _CORE.get(kind)
-    if model is None or "/" in api_version:
+    if model is None or api_version.rpartition("/")[0] != _GROUPS.get(kind, ""):
         return [_unaccepted(api_version, kind)]
     return _core_problems(body, model)
 
@@ -249,7 +265,7 @@ def _name_problems(body: Mapping[str, Any]) -> Iterator[Problem]:
     if key.kind == NAMESPACE and not names.is_dns_label(key.name):
         message = f"{shown(key.name)} is not a DNS label"
         yield Problem(field="metadata.name", message=message, remedy=f"Use {letters}")
-    if key.kind in {CONFIG_MAP, SECRET} and not names.is_dns_subdomain(key.name):
+    if key.kind in {CONFIG_MAP, SECRET, STORAGE_CLASS} and not names.is_dns_subdomain(key.name):
         message = f"{shown(key.name)} is not a DNS subdomain"
         yield Problem(field="metadata.name", message=message, remedy=f"Use {letters}, with dots")
     if key.namespace and not names.is_dns_label(key.namespace):
@@ -282,7 +298,8 @@ def _unaccepted(api_version: str, kind: str) -> Problem:
         )
     if kind in _CORE:
         message = f"{shown(api_version)} has no {kind}"
-        return Problem(field="apiVersion", message=message, remedy="Use apiVersion v1")
+        group = f"{_GROUPS[kind]}/" if kind in _GROUPS else ""
+        return Problem(field="apiVersion", message=message, remedy=f"Use apiVersion {group}v1")
     close = names.nearest(kind, [WORKSPACE, *_CORE, *_NOT_YET])
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     remedy = f"{hint}Accepted: {ACCEPTED}"

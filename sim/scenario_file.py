@@ -22,7 +22,7 @@ from sim.cloud_file import CloudChange, CloudPart, GuardsPart
 from sim.fault_kinds import ClockJump, ContainerExit, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.scenario_parts import Duration, Part
 
-Kind: TypeAlias = Literal["Workspace", "ConfigMap", "Secret", "Namespace"]
+Kind: TypeAlias = Literal["Workspace", "ConfigMap", "Secret", "Namespace", "StorageClass"]
 Inline: TypeAlias = Mapping[str, Any]
 
 

@@ -15,6 +15,7 @@ from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.container_faults import FaultyContainers
 from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
+from kaito.adapters.fake.ephemeral_volumes import EphemeralVolumeController
 from kaito.adapters.fake.faults import Fault, FaultyKubeApi, Verb
 from kaito.adapters.fake.garbage_collector import GarbageCollector
 from kaito.adapters.fake.http.kinds import FOR_CLIENTS
@@ -23,6 +24,7 @@ from kaito.adapters.fake.job import JobController
 from kaito.adapters.fake.jumping_clock import JumpingClock
 from kaito.adapters.fake.kubelet import Kubelet
 from kaito.adapters.fake.latencies import Latencies, load_latencies
+from kaito.adapters.fake.local_disks import LocalDisks
 from kaito.adapters.fake.machine_life import MACHINE_ORDER, MachineLife
 from kaito.adapters.fake.namespaces import NamespaceController
 from kaito.adapters.fake.node_faults import NodeFaults
@@ -49,21 +51,27 @@ from kaito.adapters.kube_api import (
     RESOURCES,
     SERVICE,
     STATEFUL_SET,
+    STORAGE_CLASS,
     WORKSPACE,
     AlreadyExists,
+    KubeApi,
     KubeObject,
+    ObjectNotFound,
     Resource,
+    labels_of,
     name_of,
     namespace_of,
 )
 from kaito.bootstrap import kubernetes_ports
-from kaito.domain.catalogue import Catalogue
+from kaito.domain import labels
+from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.decision import Wanted
 from kaito.domain.machine_plan import RECHECK_S
 from kaito.domain.machine_policy import LONGEST_RETRY_S
 from kaito.domain.model import ModelProfile
 from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
+from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.cloud_file import CloudChange
 from sim.cloud_world import change_cloud, guards_of, limits_of
@@ -90,6 +98,7 @@ _READ_BY_OPERATOR: Final = (
     POD,
     SERVICE,
     CONFIG_MAP,
+    STORAGE_CLASS,
 )
 
 # Which latency a phase of the timeline is drawn from, on one GPU.
@@ -198,6 +207,7 @@ class World:
             catalogue=catalogue,
             provisioner=settings.provisioner,
             guards=guards_of(settings.guards, settings.region),
+            weights_class=DEFAULT_STORAGE_CLASS,
         )
         self.operator = Operator(
             self.env,
@@ -352,6 +362,14 @@ class World:
             lambda wake: StatefulSetController(self.store, wake),
             lambda wake: JobController(self.store, wake),
             lambda wake: NodeLifecycleController(self.store, wake),
+            lambda wake: EphemeralVolumeController(self.store, wake),
+            lambda wake: LocalDisks(
+                self.store,
+                wake,
+                latencies=latencies,
+                streams=streams,
+                has_disks=lambda name: has_local_disks(self.store, name, catalogue),
+            ),
             lambda wake: Scheduler(self.store, wake),
         ]
         for make in makers:
@@ -385,6 +403,15 @@ class World:
     def _is_running(self, node_name: str) -> bool:
         """Whether nothing has happened to what is behind the Node, a machine of the twin or not."""
         return not self.cloud.is_lost(node_name) and not self.node_faults.is_down(node_name)
+
+
+def has_local_disks(api: KubeApi, node_name: str, catalogue: Catalogue) -> bool:
+    """Whether the Node's machine has local NVMe disks, from the instance type that it says."""
+    try:
+        node = api.get(NODE, node_name)
+        return catalogue.instance_type(labels_of(node).get(labels.INSTANCE_TYPE, "")).nvme
+    except (ObjectNotFound, UnknownInstanceType):
+        return False
 
 
 def published_range(

@@ -108,6 +108,20 @@ SERVICE = Resource(group="", version="v1", kind="Service", plural="services")
 CONFIG_MAP = Resource(
     group="", version="v1", kind="ConfigMap", plural="configmaps", status_subresource=False
 )
+PERSISTENT_VOLUME_CLAIM = Resource(
+    group="", version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims"
+)
+PERSISTENT_VOLUME = Resource(
+    group="", version="v1", kind="PersistentVolume", plural="persistentvolumes", namespaced=False
+)
+STORAGE_CLASS = Resource(
+    group="storage.k8s.io",
+    version="v1",
+    kind="StorageClass",
+    plural="storageclasses",
+    namespaced=False,
+    status_subresource=False,
+)
 SECRET = Resource(group="", version="v1", kind="Secret", plural="secrets", status_subresource=False)
 EVENT = Resource(group="", version="v1", kind="Event", plural="events", status_subresource=False)
 STATEFUL_SET = Resource(group="apps", version="v1", kind="StatefulSet", plural="statefulsets")
@@ -143,6 +157,9 @@ RESOURCES: tuple[Resource, ...] = (
     STATEFUL_SET,
     CONTROLLER_REVISION,
     JOB,
+    PERSISTENT_VOLUME_CLAIM,
+    PERSISTENT_VOLUME,
+    STORAGE_CLASS,
     NODE_CLAIM,
     WORKSPACE,
 )

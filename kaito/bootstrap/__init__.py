@@ -26,16 +26,20 @@ def kubernetes_ports(
     namespace: str = "",
     provisioner: Provisioner = Provisioner.KARPENTER,
     guards: MachineGuards | None = None,
+    weights_class: str = "",
 ) -> Ports:
     """Ports over a Kubernetes API. Reads go to `api`, which may lag; `live` never does.
     `namespace`: of machines, only those of its Workspaces are looked after. `guards`: what a
-    namespace may have; none where users bring Nodes."""
+    namespace may have; `weights_class`: the StorageClass for weights on local disks. Neither is for
+    Nodes that users bring."""
     guarded = guards is not None and guards.limits_something
     budget: MachineBudget = NoBudget()
     if guards is not None and guarded and provisioner is Provisioner.KARPENTER:
         budget = MachineLedger(api, catalogue, guards)
     return Ports(
-        workspaces=KubeWorkspaceStore(api, clock, provisioner),
+        workspaces=KubeWorkspaceStore(
+            api, clock, provisioner, "" if provisioner is Provisioner.BYO else weights_class
+        ),
         machines=KubeMachineStore(api, clock, live=live, namespace=namespace),
         cloud=cloud,
         clock=clock,

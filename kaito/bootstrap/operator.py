@@ -13,7 +13,7 @@ from kaito.adapters.k8s.informer import INFORMED, InformerCache
 from kaito.adapters.k8s.karpenter import NodeClaimsOnly
 from kaito.adapters.k8s.operator_process import OperatorProcess
 from kaito.adapters.k8s.operator_settings import OperatorSettings
-from kaito.adapters.kube_api import NODE_CLAIM
+from kaito.adapters.kube_api import NODE_CLAIM, STORAGE_CLASS, Resource
 from kaito.bootstrap import kubernetes_ports
 from kaito.domain.provisioner import Provisioner
 from kaito.system_clock import SteadyClock, SystemClock
@@ -34,10 +34,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     """
     configuration = load_configuration(kubeconfig)
     api = KubernetesClientApi(configuration)
-    # Without machines to order there is no NodeClaim to read, and maybe no such kind.
-    is_byo = settings.provisioner is Provisioner.BYO
-    informed = tuple(each for each in INFORMED if not (is_byo and each is NODE_CLAIM))
-    cache = InformerCache(api, informed, namespace=settings.namespace or None)
+    cache = InformerCache(api, _informed(settings), namespace=settings.namespace or None)
     ports = kubernetes_ports(
         cache,
         live=api,
@@ -47,6 +44,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         namespace=settings.namespace,
         provisioner=settings.provisioner,
         guards=settings.guards,
+        weights_class=settings.weights_class,
     )
     process = OperatorProcess(
         settings,
@@ -57,3 +55,13 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         login=lambda: kopf_login(configuration),
     )
     return process.run()
+
+
+def _informed(settings: OperatorSettings) -> list[Resource]:
+    """What is read. Without machines to order there is no NodeClaim, and maybe no such kind; and
+    without a name no StorageClass is looked for."""
+    is_byo = settings.provisioner is Provisioner.BYO
+    unread = {NODE_CLAIM, STORAGE_CLASS} if is_byo else set()
+    if not settings.weights_class:
+        unread.add(STORAGE_CLASS)
+    return [each for each in INFORMED if each not in unread]

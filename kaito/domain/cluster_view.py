@@ -140,6 +140,7 @@ class ClusterView:
     its machines'; where users bring their own, those that its selector may find and those that its
     pods run on. `made_for` is the shape of Nodes that the live workload was sized for. `sharing`
     are some other Workspaces of its namespace that have the same matchLabels, in order.
+    `storage_class` is the one for weights on local disks; empty where the cluster has none.
     """
 
     machines: tuple[Machine, ...] = ()
@@ -150,3 +151,4 @@ class ClusterView:
     has_workload: bool = False
     made_for: str = ""
     sharing: tuple[str, ...] = ()
+    storage_class: str = ""

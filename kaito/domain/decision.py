@@ -1,7 +1,8 @@
 """From a Workspace, and the Nodes that its user brings, to what is wanted: the fit and the
 workload, or why there is none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.cluster_view import ConfigView
@@ -12,11 +13,14 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.machine_policy import MachinePolicy, fallback_problems, policy_of
 from kaito.domain.own_nodes import OwnNodes
 from kaito.domain.provisioner import Provisioner
-from kaito.domain.template_sizing import AnySizing, size_workspace
+from kaito.domain.template_sizing import AnySizing, TemplateSizing, size_workspace
 from kaito.domain.template_workload import workload_of
 from kaito.domain.validation import broken_rules, fit_problems
+from kaito.domain.weights_volume import LocalDisks
 from kaito.domain.workload import Workload
 from kaito.domain.workspace import Workspace
+
+NO_LOCAL_DISKS: Final = LocalDisks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +56,12 @@ def decide(
     config: ConfigView | None,
     own: OwnNodes | None = None,
     bought: str = "",
+    disks: LocalDisks = NO_LOCAL_DISKS,
 ) -> Wanted | Refusal:
     """What the Workspace asks for. `config` is the ConfigMap it names, None if it names none;
     `own` are the Nodes that it is sized for, None where machines are ordered. `bought` is the
-    instance type of the machine that it has got, empty for none."""
+    instance type of the machine that it has got, empty for none. `disks` are for its weights; those
+    of Nodes that users bring are not used."""
     provisioner = Provisioner.KARPENTER if own is None else Provisioner.BYO
     problems = broken_rules(workspace, catalogue, provisioner)
     if problems:
@@ -90,12 +96,22 @@ def decide(
         except (DoesNotFit, NoEngine, InvalidInput) as error:
             found = fit_problems(workspace, catalogue, values, error, other)
             return Refusal(reason=_reason(error), problems=found)
+    sizing = _with_disks(sizing, policy, disks)
     return Wanted(
         sizing=sizing,
         workload=workload_of(workspace, sizing, config),
         policy=policy,
         provisional=bool(policy.fallbacks) and not bought,
     )
+
+
+def _with_disks(sizing: AnySizing, policy: MachinePolicy, disks: LocalDisks) -> AnySizing:
+    """Before a machine is ordered any of the offers may be bought; then it is known which was."""
+    if isinstance(sizing, TemplateSizing):
+        return sizing
+    offered = (policy.instance_type, *policy.fallbacks)
+    chosen = disks.chosen((sizing.instance_type,) if disks.bought else offered)
+    return replace(sizing, weights_class=chosen)
 
 
 def _bought_instead(

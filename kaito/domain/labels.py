@@ -53,6 +53,8 @@ ATTEMPT_ZONE: Final = "kaito.sh/attempt-zone"
 ATTEMPT_REFUSED_ZONES: Final = "kaito.sh/attempt-refused-zones"
 ATTEMPT_HOPS: Final = "kaito.sh/attempt-hops"
 ATTEMPT_RETRY: Final = "kaito.sh/attempt-retry"
+# Ours: the StorageClass of the local disks for weights, for which the OS disk has no room.
+WEIGHTS_CLASS: Final = "kaito.sh/weights-storage-class"
 OFFERED_GPUS: Final = "kaito.sh/offered-gpus"  # ours: of each instance type of a NodeClaim
 
 WORKSPACE_FINALIZER: Final = "workspace.finalizer.kaito.sh"

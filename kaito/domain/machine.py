@@ -57,7 +57,8 @@ class Owner:
 class MachineSpec:
     """A machine to have: slot `slot` of `owner`. `disk_bytes` is the OS disk. `fallbacks` are other
     instance types that do as well, each with its GPUs, and `capacity_types` the ways to buy, each
-    best first. `retry` is what the Workspace's annotation kaito.sh/retry says."""
+    best first. `retry` is what the Workspace's annotation kaito.sh/retry says. With a
+    `weights_class`, a StorageClass, weights live on local disks and not on the OS disk."""
 
     owner: Owner
     slot: int
@@ -67,6 +68,7 @@ class MachineSpec:
     labels: Mapping[str, str]
     image_family: str = ""
     retry: str = ""
+    weights_class: str = ""
     fallbacks: tuple[tuple[str, int], ...] = ()
     capacity_types: tuple[CapacityType, ...] = (CapacityType.ON_DEMAND,)
 

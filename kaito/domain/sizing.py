@@ -16,6 +16,7 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.model import ModelProfile
 from kaito.domain.partition import mig_profile
 from kaito.domain.training_config import check_training_config
+from kaito.domain.weights_volume import os_disk_bytes
 from kaito.domain.workspace import TuningMethod, Workspace
 
 # MIG slices cannot talk to each other with NCCL.
@@ -33,20 +34,24 @@ class SizingWarning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizing:
-    """How the model runs on the Workspace's instance type."""
+    """How the model runs on the Workspace's instance type. `weights_class` is the StorageClass of
+    the local disks that its weights live on, empty for the OS disk."""
 
     model: ModelProfile
     instance_type: InstanceType
     choice: EngineChoice
     fit: FitPlan
     nodes: int
+    weights_class: str = ""
     warnings: tuple[SizingWarning, ...] = ()
 
     @property
     def disk_bytes(self) -> int:
-        """OS disk of each machine: weights, image and working space."""
+        """OS disk of each machine: image and working space, and weights that do not live on local
+        disks."""
         tuning = self.model.tuning
-        return max(self.model.disk_bytes, tuning.disk_bytes if tuning else 0)
+        whole = max(self.model.disk_bytes, tuning.disk_bytes if tuning else 0)
+        return os_disk_bytes(self.model, whole) if self.weights_class else whole
 
     @property
     def subject(self) -> str:

@@ -37,6 +37,11 @@ class TemplateSizing:
         return TEMPLATE_DISK_BYTES
 
     @property
+    def weights_class(self) -> str:
+        """None: volumes are the template's."""
+        return ""
+
+    @property
     def subject(self) -> str:
         """What runs."""
         return "inference.template"

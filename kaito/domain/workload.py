@@ -9,6 +9,7 @@ from kaito.domain.labels import GPU_RESOURCE
 from kaito.domain.machine import Owner
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.ray_group import RayGroup
+from kaito.domain.weights_volume import WeightsVolume
 from kaito.domain.workspace import LabelSelector
 
 
@@ -66,7 +67,8 @@ class Workload:
     /mnt/config; a new `config_hash` rolls the pods. `training_config` is the content of a ConfigMap
     that kaito makes when a tuning Workspace names none. `generation` is the Workspace's.
     `node_labels` are those of its machines; with an `own_place` there are none. With a `template`,
-    the user's pod template, there is neither model nor image, command and arguments.
+    the user's pod template, there is neither model nor image, command and arguments. Without
+    `weights` the model is on the OS disk.
     """
 
     kind: WorkloadKind
@@ -83,6 +85,7 @@ class Workload:
     own_place: OwnPlace | None = None
     group: RayGroup | None = None
     gpu_resource: str = GPU_RESOURCE
+    weights: WeightsVolume | None = None
     environment: tuple[tuple[str, str], ...] = ()
     adapters: tuple[AdapterMount, ...] = ()
     config_map: str = ""

@@ -21,6 +21,7 @@ from kaito.domain.ray_group import EXECUTOR, RayGroup, leader_host
 from kaito.domain.sizing import Sizing, tuning_method
 from kaito.domain.training_config import RESULTS_DIR, results_dir
 from kaito.domain.tuning_attempts import tuning_retries
+from kaito.domain.weights_volume import weights_volume
 from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
 from kaito.domain.workspace import (
     GROUP,
@@ -47,6 +48,7 @@ _CHAT_TEMPLATES: Final = "/workspace/chat_templates"
 # On a MIG slice KAITO's server is told not to move KV cache to the host's memory (pkg/model/
 # interface.go:487-566).
 _NO_CPU_CACHE: Final = "--kaito-kv-cache-cpu-memory-utilization=0"
+_HUGGING_FACE_CACHE: Final = "HF_HUB_CACHE"
 _ACCELERATE: Final = ("accelerate", "launch")
 
 # Time a model server may take to start: 15 min and 18 s for each GiB of weights, within 30 to
@@ -83,6 +85,7 @@ def plan_workload(
         else "",
         "token_required": sizing.model.requires_auth and not _own_image(workspace),
         "generation": workspace.metadata.generation,
+        "weights": weights_volume(sizing.model, sizing.weights_class),
         "image_pull_secrets": workspace.preset.preset_options.image_pull_secrets
         if workspace.preset
         else (),
@@ -138,11 +141,19 @@ def _inference_workload(
         kind=WorkloadKind.INFERENCE,
         command=command,
         arguments=arguments,
+        environment=_downloads(sizing),
         group=_group(sizing, shared["owner"], shared["startup_limit_s"]),
         adapters=adapters,
         load_balancer=workspace.annotation(labels.ENABLE_LOAD_BALANCER) == "True",
         **shared,
     )
+
+
+def _downloads(sizing: Sizing) -> tuple[tuple[str, str], ...]:
+    """Where downloads go. vLLM is told by an option; KAITO's other programs leave it to Hugging
+    Face's library, whose cache is in the container (huggingface_hub, environment variables)."""
+    told = sizing.choice.engine.name is EngineName.VLLM
+    return ((_HUGGING_FACE_CACHE, WEIGHTS_DIR),) if sizing.weights_class and not told else ()
 
 
 def _group(sizing: Sizing, owner: Owner, limit_s: int) -> RayGroup | None:
@@ -251,6 +262,7 @@ def _tuning_workload(
     environment = [("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")]
     if modules:
         environment.append(("DEFAULT_TARGET_MODULES", ",".join(modules)))
+    environment += _downloads(sizing)
     arguments = (
         f"--num_processes={sizing.instance_type.gpu_count}",
         "--num_machines=1",

@@ -64,6 +64,7 @@ def machine_specs(
             labels=machine_labels(view, slot),
             image_family=workspace.annotation(labels.NODE_IMAGE_FAMILY),
             retry=workspace.annotation(labels.RETRY),
+            weights_class=sizing.weights_class,
             fallbacks=policy.fallback_gpus if slot == 0 else (),
             capacity_types=policy.capacity_types,
         )

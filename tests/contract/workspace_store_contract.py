@@ -27,6 +27,7 @@ from kaito.domain.workload import Workload
 from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
 from tests.contract.pod_template_contract import PodTemplateContract
 from tests.contract.store_world import SPREAD, TUNING, StoreWorld
+from tests.contract.weights_volume_contract import WeightsVolumeContract
 
 STATUS = WorkspaceStatus(
     conditions=(
@@ -666,6 +667,7 @@ class WorkspaceStoreContract(
     AdoptMachineContract,
     AdoptWorkloadContract,
     PodTemplateContract,
+    WeightsVolumeContract,
     NoteContract,
 ):
     """Has no Test prefix: runs only through its subclasses, which give a `world` fixture."""

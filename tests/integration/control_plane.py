@@ -266,6 +266,8 @@ class ControlPlane:
             f"--service-account-signing-key-file={self.pki / 'accounts.key'}",
             "--service-cluster-ip-range=10.0.0.0/16",
             *([f"--disable-admission-plugins={','.join(unwanted)}"] if unwanted else []),
+            # Since 1.21 it is on by default; before, the field is dropped without a word.
+            *(["--feature-gates=GenericEphemeralVolume=true"] if self.minor_version < 21 else []),
             *(self._audit_flags() if self.audited else []),
             *self.api_server_flags,
         ]

@@ -164,7 +164,7 @@ def test_settings_are_those_of_the_program(
     assert {
         param.name
         for param in command.params
-        if param.envvar in settings and not read[param.name or ""]
+        if settings.get(param.envvar or "") and not read[param.name or ""]
     } == set()
 
 
@@ -247,7 +247,7 @@ def test_one_namespace_means_rights_in_one_namespace() -> None:
         for rule in cluster_role["rules"]
         for resource in rule["resources"]
     }
-    assert resources == {"nodes", "nodeclaims"}
+    assert resources == {"nodes", "nodeclaims", "storageclasses"}
     everywhere = named(overlay("aks"), "ClusterRole", "kaito-operator")
     assert role["rules"] == everywhere["rules"]
 

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 import yaml
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from kaito import __version__
@@ -90,3 +92,30 @@ def test_the_module_is_the_command() -> None:
         check=True,
     )
     assert done.stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        ([], {}, "kaito-local-nvme-disk"),
+        ([], {"KAITO_WEIGHTS_STORAGE_CLASS": "mine"}, "mine"),
+        ([], {"KAITO_WEIGHTS_STORAGE_CLASS": ""}, ""),
+        (["--weights-storage-class="], {}, ""),
+        (["--weights-storage-class=mine"], {"KAITO_WEIGHTS_STORAGE_CLASS": ""}, "mine"),
+    ],
+)
+def test_an_empty_storage_class_is_none_at_all(
+    arguments: list[str],
+    environment: dict[str, str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("KAITO_WEIGHTS_STORAGE_CLASS", raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    command = typer.main.get_command(app)
+    for word in ("operator", "run"):
+        assert isinstance(command, TyperGroup)
+        command = command.commands[word]
+    read = command.make_context("kaito", arguments).params
+    assert read["weights_storage_class"] == expected

@@ -64,8 +64,8 @@ class Engine:
     """Implements `ContainerPhases`. `weight_bytes` is by Hugging Face id, in any case.
 
     Each pod draws from the stream `pod/<namespace>/<name>`, each pull from `image/<node>/<image>`.
-    A pod's weights live in an emptyDir: they are downloaded for every pod, and kept over restarts
-    of its containers only by the init container that fetched them.
+    A pod's weights live in a volume that goes with it: they are downloaded for every pod, and kept
+    over restarts of its containers only by the init container that fetched them.
     """
 
     def __init__(

@@ -210,6 +210,7 @@ class Phases(_Strict):
     engine_init_vllm_multi_gpu: Timing
     engine_init: Timing
     ray_start: Timing
+    volume_provision: Timing
     training: Timing
     results_push: Timing
     container_stop: Timing

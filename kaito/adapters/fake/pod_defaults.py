@@ -174,6 +174,10 @@ def _default_volume(volume: Fields) -> None:
     for source in ("configMap", "secret", "projected", "downwardAPI"):
         if source in volume:
             volume[source].setdefault("defaultMode", 0o644)
+    if "ephemeral" in volume:
+        claim = volume["ephemeral"].get("volumeClaimTemplate", {})
+        claim["metadata"] = {"creationTimestamp": None, **claim.get("metadata", {})}
+        claim.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
     if "hostPath" in volume:
         volume["hostPath"].setdefault("type", "")
     for source in volume.get("projected", {}).get("sources", ()):

@@ -14,6 +14,7 @@ from kaito.adapters.fake.node_fit import (
     unschedulable_message,
 )
 from kaito.adapters.fake.node_index import NodeIndex
+from kaito.adapters.fake.pod_claims import NODE_CONFLICT, PodClaims
 from kaito.adapters.fake.pod_resources import amounts, pod_requests
 from kaito.adapters.fake.pods import is_deleting, is_terminal, node_name_of, with_condition
 from kaito.adapters.fake.timers import Timers
@@ -67,6 +68,9 @@ class Scheduler:
         self._due: Timers[Key] = Timers()
         self._new: dict[Key, None] = {}
         self._index = NodeIndex()
+        self._assumed: dict[Key, str] = {}  # where room is kept while volumes are made
+        self._reviewed: dict[Key, None] = {}  # pods whose claims have changed
+        self._claims = PodClaims(api, wake, self._claims_changed)
         self._nodes = ObjectCache(api, NODE, wake)
         self._nodes.on_change(self._node_changed)
         self._pods = ObjectCache(api, POD, wake)
@@ -77,6 +81,7 @@ class Scheduler:
         try:
             self._nodes.refresh()
             self._pods.refresh()
+            self._claims.refresh()
         except ServerUnavailable:
             return now_s + RETRY_S
         self._judge(now_s)
@@ -103,6 +108,10 @@ class Scheduler:
                     concerned = True
                 self._due.hasten(key, now_s if concerned else now_s + STALE_MESSAGE_S)
         self._changed_nodes.clear()
+        for key in self._reviewed:
+            if key in self._waiting:
+                self._due.hasten(key, now_s)
+        self._reviewed.clear()
         for name in self._roomier_nodes:
             for key, waiting in self._waiting.items():
                 if name in waiting.candidates:
@@ -117,12 +126,25 @@ class Scheduler:
     def _try(self, key: Key, now_s: float) -> None:
         pod, waiting = self._pods.get(key), self._waiting[key]
         assert pod is not None, "a waiting pod is in the cache"
+        kept = self._let_go(key)
         lacking: Counter[str] = Counter()
         try:
-            for name in sorted(waiting.candidates, key=lambda name: self._rank(pod, name)):
+            claims = self._claims.of(pod)
+            if claims.problem:
+                count = len(self._nodes)
+                self._explain(pod, f"0/{count} nodes are available: {claims.problem}.", now_s)
+                return
+            ranked = sorted(waiting.candidates, key=lambda name: self._rank(pod, name))
+            for name in sorted(ranked, key=lambda name: name != kept):
                 short = shortages(
                     waiting.requests, self._allocatable[name], self._used.get(name, {})
                 )
+                if not short and claims.on not in {"", name}:
+                    short = [NODE_CONFLICT]
+                if not short and claims.unbound:
+                    self._keep_room(key, name)
+                    self._claims.make_on(claims, name)
+                    return
                 if not short:
                     self._bind(pod, name, now_s)
                     return
@@ -133,6 +155,22 @@ class Scheduler:
             return  # the event of its deletion is on the way
         except (ObjectConflict, ServerUnavailable):
             self._due.set(key, now_s + RETRY_S)
+
+    def _keep_room(self, key: Key, node_name: str) -> None:
+        """Until its volumes are there, nobody else may have the pod's place."""
+        self._used.setdefault(node_name, Counter()).update(self._waiting[key].requests)
+        self._assumed[key] = node_name
+
+    def _let_go(self, key: Key) -> str:
+        """The Node on which room was kept; empty for none."""
+        node_name = self._assumed.pop(key, "")
+        if node_name:
+            self._used[node_name].subtract(self._waiting[key].requests)
+        return node_name
+
+    def _claims_changed(self, key: Key | None) -> None:
+        for concerned in self._waiting if key is None else [key]:
+            self._reviewed[concerned] = None
 
     def _rank(self, pod: KubeObject, node_name: str) -> tuple[int, str]:
         node = self._nodes.get(("", node_name))
@@ -192,6 +230,9 @@ class Scheduler:
             self._drop(key)
 
     def _drop(self, key: Key) -> None:
+        kept = self._let_go(key)
+        if kept:
+            self._roomier_nodes[kept] = None
         self._waiting.pop(key, None)
         self._new.pop(key, None)
         self._due.set(key, None)

@@ -24,6 +24,11 @@ from kaito.adapters.fake.spec_defaults import (
     pod_status,
     workload_status,
 )
+from kaito.adapters.fake.storage_defaults import (
+    create_claim,
+    create_storage_class,
+    create_volume,
+)
 from kaito.adapters.fake.validation import (
     config_map_problems,
     frozen_config_map_problems,
@@ -42,10 +47,13 @@ from kaito.adapters.kube_api import (
     JOB,
     NAMESPACE,
     NODE,
+    PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
     SERVICE,
     STATEFUL_SET,
+    STORAGE_CLASS,
     KubeObject,
     Resource,
     freeze,
@@ -345,6 +353,9 @@ _CREATE: Mapping[tuple[str, str], Callable[[Fields], list[Problem]]] = {
     _key(SERVICE): _create_service,
     _key(SECRET): _create_secret,
     _key(EVENT): _create_event,
+    _key(PERSISTENT_VOLUME_CLAIM): create_claim,
+    _key(PERSISTENT_VOLUME): create_volume,
+    _key(STORAGE_CLASS): create_storage_class,
 }
 _UPDATE: Mapping[tuple[str, str], Callable[[Fields, KubeObject], list[Problem]]] = {
     _key(NAMESPACE): _update_namespace,

@@ -22,8 +22,14 @@ from kaito.domain.cluster_view import WorkloadState, WorkloadView
 from kaito.domain.machine import Owner
 from kaito.domain.workspace import KIND
 
+_CLAIM_TEMPLATES: Final = "spec.volumeClaimTemplates"
 # What a StatefulSet cannot change in place; a Job cannot change any of its template.
-_STATEFUL_SET_FIXED: Final = ("spec.serviceName", "spec.podManagementPolicy", "spec.selector")
+_STATEFUL_SET_FIXED: Final = (
+    "spec.serviceName",
+    "spec.podManagementPolicy",
+    "spec.selector",
+    _CLAIM_TEMPLATES,
+)
 # Where a StatefulSet says how many pods there are and which of them a change may reach.
 _SCALE: Final = ("spec.replicas", "spec.updateStrategy")
 _JOB_FIXED: Final = (
@@ -59,12 +65,15 @@ def comparable(body: Mapping[str, Any], *, users_template: bool = False) -> dict
 
 def deviations(want: Desired, live: KubeObject) -> list[str]:
     """The paths at which `live` is not as wanted. A Service's selector counts as a whole: one key
-    more and some pods get no traffic."""
+    more and some pods get no traffic. Claim templates, which KAITO v0.12 makes for local disks,
+    would go before the pod template's volumes."""
     paths = differences(comparable(want.body, users_template=want.users_template), live)
     if want.resource is SERVICE:
         selector = live["spec"].get("selector") or {}
         wanted = want.body["spec"]["selector"]
         paths += [f"spec.selector.{key}" for key in sorted(selector) if key not in wanted]
+    if want.resource is STATEFUL_SET and live["spec"].get("volumeClaimTemplates"):
+        paths.append(_CLAIM_TEMPLATES)
     return paths
 
 

@@ -17,6 +17,7 @@ import yaml
 from kaito.adapters.k8s import pod_scripts, ray_pod, template_pod, tuning_pod
 from kaito.adapters.k8s.node_affinity import node_affinity
 from kaito.adapters.k8s.plain import plain
+from kaito.adapters.k8s.weights_volume import VOLUME, weights_volume
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
 from kaito.domain import labels, names
 from kaito.domain.names import digest
@@ -243,11 +244,11 @@ def _owner_metadata(workload: Workload, template: Mapping[str, Any]) -> dict[str
 def _inference_pod(workload: Workload) -> dict[str, Any]:
     volumes = [
         {"name": "dshm", "emptyDir": {"medium": "Memory"}},
-        {"name": "model-weights-volume", "emptyDir": {}},
+        weights_volume(workload),
     ]
     mounts = [
         {"name": "dshm", "mountPath": "/dev/shm"},
-        {"name": "model-weights-volume", "mountPath": WEIGHTS_DIR},
+        {"name": VOLUME, "mountPath": WEIGHTS_DIR},
     ]
     if workload.config_map:
         volumes.append({"name": "config-volume", "configMap": {"name": workload.config_map}})

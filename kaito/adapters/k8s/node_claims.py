@@ -39,6 +39,8 @@ def to_node_claim(spec: MachineSpec) -> dict[str, Any]:
     if spec.fallbacks:
         text = ",".join(f"{name}={gpus}" for name, gpus in offered.items())
         annotations[labels.OFFERED_GPUS] = text
+    if spec.weights_class:
+        annotations[labels.WEIGHTS_CLASS] = spec.weights_class
     if spec.retry:
         annotations[labels.RETRY] = spec.retry
     requirements = [
@@ -130,6 +132,7 @@ def _machine(claim: KubeObject, owner: Owner, slot: int) -> Machine:
         labels={key: value for key, value in found.items() if key not in _PLACEMENT},
         image_family=annotations_of(claim).get(labels.NODE_IMAGE_FAMILY, ""),
         retry=annotations_of(claim).get(labels.RETRY, ""),
+        weights_class=annotations_of(claim).get(labels.WEIGHTS_CLASS, ""),
         fallbacks=tuple((name, gpus_of.get(name, least)) for name in others),
         capacity_types=_capacity_types(claim),
     )

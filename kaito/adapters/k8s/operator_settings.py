@@ -6,12 +6,14 @@ from pathlib import Path
 from kaito.adapters.k8s.runner import DEFAULT_WORKERS
 from kaito.domain.machine_budget import MachineGuards
 from kaito.domain.provisioner import Provisioner
+from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorSettings:
     """Read once from flags and environment. `lease_namespace` empty: no leader election.
     `namespace` empty: Workspaces of every namespace. `models`: a file or folder of the user's own.
+    `weights_class` empty: weights live on the OS disk.
     """
 
     provisioner: Provisioner = Provisioner.KARPENTER
@@ -22,4 +24,5 @@ class OperatorSettings:
     http_address: str = "127.0.0.1"
     http_port: int = 8080
     models: Path | None = None
+    weights_class: str = DEFAULT_STORAGE_CLASS
     guards: MachineGuards = field(default_factory=MachineGuards)

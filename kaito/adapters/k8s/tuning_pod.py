@@ -4,6 +4,7 @@ from typing import Any
 
 from kaito.adapters.k8s import pod_scripts
 from kaito.adapters.k8s.plain import plain
+from kaito.adapters.k8s.weights_volume import VOLUME, weights_volume
 from kaito.domain import labels, names
 from kaito.domain.tuning_attempts import FATAL_EXIT_CODES
 from kaito.domain.workload import TuningData, Workload
@@ -16,13 +17,13 @@ def spec(workload: Workload, config_map: str) -> dict[str, Any]:
     assert data is not None, "a tuning workload has tuning data"
     volumes: list[dict[str, Any]] = [
         {"name": "dshm", "emptyDir": {"medium": "Memory"}},
-        {"name": "model-weights-volume", "emptyDir": {}},
+        weights_volume(workload),
         _volume("data-volume", data.input_volume),
         _volume("results-volume", data.output_volume),
     ]
     mounts: list[dict[str, Any]] = [
         {"name": "dshm", "mountPath": "/dev/shm"},
-        {"name": "model-weights-volume", "mountPath": WEIGHTS_DIR},
+        {"name": VOLUME, "mountPath": WEIGHTS_DIR},
         {"name": "data-volume", "mountPath": DATA_DIR},
         {"name": "results-volume", "mountPath": data.results_dir},
     ]

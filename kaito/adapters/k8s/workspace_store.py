@@ -18,6 +18,7 @@ from kaito.adapters.k8s.live_workload import (
 from kaito.adapters.k8s.manifests import Desired
 from kaito.adapters.k8s.parsed import Parsed
 from kaito.adapters.k8s.pods import to_pod_view
+from kaito.adapters.k8s.weights_volume import available_class
 from kaito.adapters.k8s.workload_differences import WorkloadDifferences
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
@@ -58,14 +59,20 @@ from kaito.domain.workspace import Workspace
 
 class KubeWorkspaceStore:
     """Workspaces and what belongs to them, through the Kubernetes API. Where users bring their
-    Nodes, NodeClaims are not read: the cluster may not even have such a kind."""
+    Nodes, NodeClaims are not read: the cluster may not even have such a kind. `weights_class` names
+    the StorageClass for weights on local disks; empty for none."""
 
     def __init__(
-        self, api: KubeApi, clock: Clock, provisioner: Provisioner = Provisioner.KARPENTER
+        self,
+        api: KubeApi,
+        clock: Clock,
+        provisioner: Provisioner = Provisioner.KARPENTER,
+        weights_class: str = "",
     ) -> None:
         self._api = api
         self._clock = clock
         self._provisioner = provisioner
+        self._weights_class = weights_class
         self._view = Parsed(workspaces.to_view)
         self._machine = Parsed(node_claims.to_machine)
         self._node_view = Parsed(node_claims.to_node_view)
@@ -93,6 +100,7 @@ class KubeWorkspaceStore:
                 if (live := self._find(resource, workspace.name, workspace.namespace))
                 and is_owned(live, workspace.uid)
             ]
+            storage_class = available_class(self._api, self._weights_class)
         standing = [live for live in workloads if "deletionTimestamp" not in live["metadata"]]
         shapes = [annotations_of(live).get(labels.NODE_SHAPE, "") for live in standing]
         machines: list[Machine] = []
@@ -109,6 +117,7 @@ class KubeWorkspaceStore:
             config=self._config(workspace),
             has_workload=bool(standing),
             made_for=next(filter(None, shapes), ""),
+            storage_class=storage_class,
         )
 
     def compare(self, workload: Workload) -> WorkloadView:

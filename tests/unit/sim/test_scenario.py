@@ -316,6 +316,18 @@ def test_settings_that_disagree_are_refused_with_both_places(folder: Folder) -> 
             "metadata.nam: unknown key",
         ),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", "is not simulated"),
+        (
+            "apiVersion: v1\nkind: StorageClass\nmetadata: {name: x}\nprovisioner: y\n",
+            "Use apiVersion storage.k8s.io/v1",
+        ),
+        (
+            "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: x}\n",
+            "provisioner",
+        ),
+        (
+            "apiVersion: storage.k8s.io/v1\nkind: ConfigMap\nmetadata: {name: x}\n",
+            "Use apiVersion v1",
+        ),
         ("apiVersion: v1\nkind: ConfigMp\nmetadata: {name: x}\n", "Did you mean ConfigMap?"),
         ("apiVersion: kaito.sh/v2\nkind: Workspace\nmetadata: {name: x}\n", "kaito.sh/v1beta1"),
         ("kind: Workspace\nmetadata: {name: x}\n", "apiVersion: is required"),

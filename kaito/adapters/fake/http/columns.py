@@ -15,13 +15,20 @@ from kaito.adapters.fake.http.pod_columns import (
     pod_restarts,
     pod_status,
 )
-from kaito.adapters.kube_api import Json, KubeObject, condition_of, labels_of
+from kaito.adapters.kube_api import Json, KubeObject, annotations_of, condition_of, labels_of
 from kaito.domain.timestamps import from_rfc3339
 
 NONE: Final = "<none>"
 Cell: TypeAlias = Callable[[KubeObject, float], Json]
 
 _ROLE_PREFIX: Final = "node-role.kubernetes.io/"
+_DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+_SHORT_MODES: Final[Mapping[str, str]] = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
 _ROLE_LABEL: Final = "kubernetes.io/role"
 _PART: Final = re.compile(
     r"""\.(?P<key>(?:\\.|[^.\[\\])+)|\[(?P<index>\d+)\]"""
@@ -262,6 +269,32 @@ def _event_source(obj: KubeObject, _now_s: float) -> str:
     return ", ".join(filter(None, [component, source.get("host", "")]))
 
 
+def _access_modes(path: str) -> Cell:
+    return lambda obj, _now_s: ",".join(
+        _SHORT_MODES.get(mode, mode) for mode in at_path(obj, path) or ()
+    )
+
+
+def _bound_status(obj: KubeObject, _now_s: float) -> str:
+    if "deletionTimestamp" in obj["metadata"]:
+        return "Terminating"
+    return str(at_path(obj, ".status.phase") or "")
+
+
+def _volume_claim(obj: KubeObject, _now_s: float) -> str:
+    claim = obj["spec"].get("claimRef") or {}
+    return f"{claim['namespace']}/{claim['name']}" if claim else ""
+
+
+def _expandable(obj: KubeObject, _now_s: float) -> str:
+    return "true" if obj.get("allowVolumeExpansion") else "false"
+
+
+def _class_name(obj: KubeObject, _now_s: float) -> str:
+    default = annotations_of(obj).get(_DEFAULT_CLASS) == "true"
+    return f"{obj['metadata']['name']} (default)" if default else str(obj["metadata"]["name"])
+
+
 def _revision_controller(obj: KubeObject, _now_s: float) -> str:
     owners = obj["metadata"].get("ownerReferences") or ()
     owner = next((one for one in owners if one.get("controller")), None)
@@ -361,6 +394,38 @@ BUILT_IN_COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         _wide("Containers", _containers("name")),
         _wide("Images", _containers("image")),
         _wide("Selector", _job_selector),
+    ),
+    "persistentvolumeclaims": (
+        _NAME,
+        Column("Status", _bound_status),
+        Column("Volume", _field(".spec.volumeName")),
+        Column("Capacity", _field(".status.capacity.storage")),
+        Column("Access Modes", _access_modes(".status.accessModes")),
+        Column("StorageClass", _field(".spec.storageClassName")),
+        Column("VolumeAttributesClass", _field(".spec.volumeAttributesClassName", "<unset>")),
+        _AGE,
+        _wide("VolumeMode", _field(".spec.volumeMode", "<unset>")),
+    ),
+    "persistentvolumes": (
+        _NAME,
+        Column("Capacity", _field(".spec.capacity.storage")),
+        Column("Access Modes", _access_modes(".spec.accessModes")),
+        Column("Reclaim Policy", _field(".spec.persistentVolumeReclaimPolicy")),
+        Column("Status", _bound_status),
+        Column("Claim", _volume_claim),
+        Column("StorageClass", _field(".spec.storageClassName")),
+        Column("VolumeAttributesClass", _field(".spec.volumeAttributesClassName", "<unset>")),
+        Column("Reason", _field(".status.reason")),
+        _AGE,
+        _wide("VolumeMode", _field(".spec.volumeMode", "<unset>")),
+    ),
+    "storageclasses": (
+        Column("Name", _class_name, format="name"),
+        Column("Provisioner", _field(".provisioner")),
+        Column("ReclaimPolicy", _field(".reclaimPolicy", "Delete")),
+        Column("VolumeBindingMode", _field(".volumeBindingMode", "<unset>")),
+        Column("AllowVolumeExpansion", _expandable),
+        _AGE,
     ),
     "serviceaccounts": (_NAME, Column("Secrets", _count("secrets"), type="integer"), _AGE),
     "endpointslices": (

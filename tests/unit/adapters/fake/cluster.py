@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from kaito.adapters.fake.container_phases import ContainerPhases, ContainerPlan, Phase
+from kaito.adapters.fake.ephemeral_volumes import EphemeralVolumeController
 from kaito.adapters.fake.garbage_collector import GarbageCollector
 from kaito.adapters.fake.job import JobController
 from kaito.adapters.fake.kubelet import Kubelet
@@ -133,6 +134,7 @@ class Cluster:
         self.recorder = ListRecorder()
         self.scheduler = Scheduler(self.api, self.loop.waker())
         self.loop.add(self.scheduler.step)
+        self.loop.add(EphemeralVolumeController(self.api, self.loop.waker()).step)
         self.loop.add(StatefulSetController(self.api, self.loop.waker()).step)
         self.loop.add(JobController(self.api, self.loop.waker()).step)
         self.loop.add(PodGarbageCollector(self.api, self.loop.waker()).step)

@@ -267,6 +267,7 @@ CHOICE = replace(
     fallbacks=(("Standard_NC24ads_A100_v4", 1), ("Standard_NV72ads_A10_v5", 2)),
     capacity_types=(CapacityType.SPOT, CapacityType.ON_DEMAND),
     retry="1",
+    weights_class="kaito-local-nvme-disk",
 )
 
 

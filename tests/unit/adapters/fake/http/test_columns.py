@@ -154,3 +154,85 @@ def test_endpoint_slices() -> None:
     shown = cells(addressType="IPv4", ports=[{"port": 80}], endpoints=four)
     assert shown == ["one", "IPv4", "80", "10.0.0.1,10.0.0.2,10.0.0.3 + 1 more...", "0s"]
     assert cells(addressType="IPv4")[2:4] == ["<unset>", "<unset>"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "cells"),
+    [
+        (
+            "persistentvolumeclaims",
+            {
+                "metadata": {"name": "phi-0-weights"},
+                "spec": {"storageClassName": "local", "volumeName": "pvc-1"},
+                "status": {
+                    "phase": "Bound",
+                    "accessModes": ["ReadWriteOnce", "ReadOnlyMany"],
+                    "capacity": {"storage": "31Gi"},
+                },
+            },
+            {
+                "Status": "Bound",
+                "Volume": "pvc-1",
+                "Capacity": "31Gi",
+                "Access Modes": "RWO,ROX",
+                "StorageClass": "local",
+            },
+        ),
+        (
+            "persistentvolumeclaims",
+            {
+                "metadata": {"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {},
+                "status": {"phase": "Pending"},
+            },
+            {"Status": "Terminating", "Volume": "", "Capacity": "", "Access Modes": ""},
+        ),
+        (
+            "persistentvolumes",
+            {
+                "metadata": {"name": "pvc-1"},
+                "spec": {
+                    "claimRef": {"namespace": "default", "name": "phi-0-weights"},
+                    "persistentVolumeReclaimPolicy": "Delete",
+                },
+                "status": {"phase": "Bound"},
+            },
+            {"Claim": "default/phi-0-weights", "Reclaim Policy": "Delete", "Status": "Bound"},
+        ),
+        (
+            "persistentvolumes",
+            {"metadata": {"name": "free"}, "spec": {}, "status": {"phase": "Available"}},
+            {"Claim": ""},
+        ),
+        (
+            "storageclasses",
+            {
+                "metadata": {
+                    "name": "local",
+                    "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+                },
+                "provisioner": "localdisk.csi.acstor.io",
+                "volumeBindingMode": "WaitForFirstConsumer",
+            },
+            {
+                "Name": "local (default)",
+                "Provisioner": "localdisk.csi.acstor.io",
+                "ReclaimPolicy": "Delete",
+                "VolumeBindingMode": "WaitForFirstConsumer",
+                "AllowVolumeExpansion": "false",
+            },
+        ),
+        (
+            "storageclasses",
+            {"metadata": {"name": "local"}, "allowVolumeExpansion": True},
+            {"Name": "local", "AllowVolumeExpansion": "true"},
+        ),
+    ],
+)
+def test_claims_volumes_and_classes(kind: str, obj: dict[str, Any], cells: dict[str, str]) -> None:
+    shown = {
+        column.name: column.value(obj, NOW_S)
+        for column in BUILT_IN_COLUMNS[kind]
+        if column.name in cells
+    }
+    assert shown == cells
