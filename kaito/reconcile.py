@@ -11,6 +11,7 @@ from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.cluster_view import ClusterView, ConfigView, WorkloadView, WorkspaceView
+from kaito.domain.conditions import cut_message
 from kaito.domain.decision import Refusal, Wanted, decide
 from kaito.domain.errors import PortError, Rejected, Unavailable
 from kaito.domain.machine import Machine, Owner
@@ -30,13 +31,16 @@ from kaito.domain.plan import (
     AdoptWorkload,
     ApplyWorkload,
     CreateMachine,
+    CreateRevision,
     DeleteMachine,
+    DeleteRevision,
     DeleteWorkload,
     LabelNode,
     Launch,
     MachinePlan,
     MachineStep,
     Note,
+    NumberRevision,
     RemoveFinalizer,
     RetryMachine,
     Terminate,
@@ -54,6 +58,7 @@ from kaito.domain.ports import (
     WorkspaceStore,
 )
 from kaito.domain.provisioner import Provisioner
+from kaito.domain.revisions import with_history
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
 
@@ -257,8 +262,8 @@ def _observe_and_plan(
     created_at = view.workspace.metadata.creation_timestamp
     denied = ports.budget.reserve(owner_of(view), created_at, created)
     if denied:
-        return plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own, denied=denied)
-    return plan
+        plan = plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own, denied=denied)
+    return plan if isinstance(wanted, Refusal) else with_history(plan, view, cluster.revisions)
 
 
 def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, MachineView]:
@@ -309,10 +314,10 @@ def _act_workspace_step(
             store.remove_finalizer(view)
         case WriteStatus(status=status):
             return store.write_status(view, status)
-        case CreateMachine() | AdoptMachine() | DeleteMachine():
+        case CreateRevision() | NumberRevision() | DeleteRevision():
+            _act_on_history(store, view, step)
+        case CreateMachine() | AdoptMachine() | DeleteMachine() | RetryMachine():
             _act_on_machine(store, step)
-        case RetryMachine(claim_name=claim_name, uid=uid, wish=wish):
-            store.retry_machine(claim_name, uid, wish)
         case ApplyWorkload(workload=workload, replace=replace):
             store.apply_workload(workload, replace=replace)
         case AdoptWorkload(workload=workload):
@@ -324,8 +329,28 @@ def _act_workspace_step(
     return view
 
 
+def _act_on_history(
+    store: WorkspaceStore,
+    view: WorkspaceView,
+    step: CreateRevision | NumberRevision | DeleteRevision,
+) -> None:
+    """A history that the API server does not take is told, and keeps nothing else waiting."""
+    try:
+        match step:
+            case CreateRevision(number=number):
+                store.create_revision(view.workspace, number)
+            case NumberRevision():
+                store.number_revision(view.workspace, step)
+            case DeleteRevision():
+                store.delete_revision(view.workspace, step)
+    except Rejected as error:
+        text = cut_message(f"the history of this Workspace is not kept: {error}")
+        with suppress(PortError):
+            store.note(view, Note(type="Warning", reason="RevisionRejected", message=text))
+
+
 def _act_on_machine(
-    store: WorkspaceStore, step: CreateMachine | AdoptMachine | DeleteMachine
+    store: WorkspaceStore, step: CreateMachine | AdoptMachine | DeleteMachine | RetryMachine
 ) -> None:
     match step:
         case CreateMachine(spec=spec):
@@ -334,6 +359,8 @@ def _act_on_machine(
             store.adopt_machine(machine)
         case DeleteMachine(claim_name=claim_name, uid=uid):
             store.delete_machine(claim_name, uid)
+        case RetryMachine(claim_name=claim_name, uid=uid, wish=wish):
+            store.retry_machine(claim_name, uid, wish)
 
 
 def act_machine(

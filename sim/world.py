@@ -40,6 +40,7 @@ from kaito.adapters.k8s.crds import node_claim_crd, workspace_crd
 from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NAMESPACE,
     NODE,
@@ -89,6 +90,7 @@ _READ_BY_OPERATOR: Final = (
     POD,
     SERVICE,
     CONFIG_MAP,
+    CONTROLLER_REVISION,
 )
 
 # Which latency a phase of the timeline is drawn from, on one GPU.

@@ -108,13 +108,25 @@ class ConfigView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionView:
+    """A spec in the history of a Workspace. `content` says which, see `revisions.content_of`."""
+
+    name: str
+    uid: str
+    version: str
+    number: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterView:
     """Everything that belongs to one Workspace, except the workload (see `WorkloadView`).
 
     `adoptable` are machines that KAITO v0.12 ordered for it; they have no slot yet. `nodes` are
     its machines'; where users bring their own, those that its selector may find and those that its
     pods run on. `made_for` is the shape of Nodes that the live workload was sized for. `sharing`
-    are some other Workspaces of its namespace that have the same matchLabels, in order.
+    are some other Workspaces of its namespace that have the same matchLabels, in order. `revisions`
+    are its history.
     """
 
     machines: tuple[Machine, ...] = ()
@@ -125,3 +137,4 @@ class ClusterView:
     has_workload: bool = False
     made_for: str = ""
     sharing: tuple[str, ...] = ()
+    revisions: tuple[RevisionView, ...] = ()

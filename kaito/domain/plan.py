@@ -40,6 +40,30 @@ class WriteStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRevision:
+    """Keep the Workspace's spec in its history, under this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberRevision:
+    """Give a revision whose spec is asked for again a new number, at the version that was read."""
+
+    name: str
+    version: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteRevision:
+    """Drop a revision that is too old to be kept."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateMachine:
     """Record that a machine is wanted; ordering it is the machine's own plan."""
 
@@ -101,6 +125,9 @@ WorkspaceStep: TypeAlias = (
     | AddFinalizer
     | RemoveFinalizer
     | WriteStatus
+    | CreateRevision
+    | NumberRevision
+    | DeleteRevision
     | CreateMachine
     | AdoptMachine
     | DeleteMachine

@@ -5,6 +5,7 @@ from typing import Any
 
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import (
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -51,6 +52,7 @@ class Migration:
         self.world.kube_fault = self.world.cloud_fault = self._count
         body = kaito.workspace(NAMESPACE, parts, instance_type=instance_type)
         self.stored = self.store.create(WORKSPACE, body)
+        self.store.create(CONTROLLER_REVISION, kaito.revision(self.stored))
         self.run(1.0)
 
     def order(self, claim_name: str = kaito.CLAIM, instance_type: str = "") -> None:

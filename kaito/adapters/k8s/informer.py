@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -32,7 +33,17 @@ from kaito.adapters.kube_api import (
 )
 from kaito.adapters.object_cache import Index, Key, ObjectCache, key_of
 
-INFORMED: Final = (WORKSPACE, NODE_CLAIM, NODE, STATEFUL_SET, JOB, POD, SERVICE, CONFIG_MAP)
+INFORMED: Final = (
+    WORKSPACE,
+    NODE_CLAIM,
+    NODE,
+    STATEFUL_SET,
+    JOB,
+    POD,
+    SERVICE,
+    CONFIG_MAP,
+    CONTROLLER_REVISION,
+)
 
 _KEPT_EVENTS: Final = 512  # for a watch that begins a little after its list
 _WAITING_LIMIT: Final = 50_000  # for a watch that is not polled

@@ -10,6 +10,7 @@ from typing import Any, Final
 from kaito.adapters.k8s.node_claims import to_node_view
 from kaito.adapters.k8s.pods import to_pod_view
 from kaito.adapters.kube_api import (
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -73,6 +74,7 @@ def for_workspaces() -> News:
             POD: _of_pod,
             STATEFUL_SET: _of_workload,
             JOB: _of_workload,
+            CONTROLLER_REVISION: _of_revision,
         }
     )
 
@@ -120,6 +122,11 @@ def _of_machine(node: KubeObject) -> Any:
 
 def _of_pod(pod: KubeObject) -> Any:
     return to_pod_view(pod), labels_of(pod)
+
+
+def _of_revision(_revision: KubeObject) -> Any:
+    """Rounds and StatefulSets write them, and need not be told; that one is gone is news."""
+    return None
 
 
 def _of_workload(obj: KubeObject) -> Any:

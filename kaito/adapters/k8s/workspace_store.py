@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from kaito.adapters import yaml_values
-from kaito.adapters.k8s import adoption, event_recorder, node_claims, workspaces
+from kaito.adapters.k8s import adoption, event_recorder, history, node_claims, workspaces
 from kaito.adapters.k8s.errors import as_port_errors
 from kaito.adapters.k8s.live_workload import (
     address,
@@ -21,6 +21,7 @@ from kaito.adapters.k8s.pods import to_pod_view
 from kaito.adapters.k8s.workload_differences import WorkloadDifferences
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -47,7 +48,7 @@ from kaito.domain.cluster_view import (
 from kaito.domain.errors import Conflict, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.names import digest
-from kaito.domain.plan import Note
+from kaito.domain.plan import DeleteRevision, Note, NumberRevision
 from kaito.domain.ports import Clock
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.status import WorkspaceStatus
@@ -70,6 +71,7 @@ class KubeWorkspaceStore:
         self._machine = Parsed(node_claims.to_machine)
         self._node_view = Parsed(node_claims.to_node_view)
         self._pod_view = Parsed(to_pod_view)
+        self._revision = Parsed(history.to_revision)
         self._differences = WorkloadDifferences()
 
     def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
@@ -109,6 +111,9 @@ class KubeWorkspaceStore:
             config=self._config(workspace),
             has_workload=bool(standing),
             made_for=next(filter(None, shapes), ""),
+            revisions=tuple(
+                self._revision(kept) for kept in history.revisions_of(self._api, workspace)
+            ),
         )
 
     def compare(self, workload: Workload) -> WorkloadView:
@@ -212,6 +217,18 @@ class KubeWorkspaceStore:
                 live = self._find(resource, workspace.name, workspace.namespace)
                 if live is not None and is_owned(live, workspace.uid):
                     self._delete(resource, live, "Background")
+
+    def create_revision(self, workspace: Workspace, number: int) -> None:
+        history.create(self._api, workspace, number)
+
+    def number_revision(self, workspace: Workspace, step: NumberRevision) -> None:
+        patch = {"metadata": {"resourceVersion": step.version}, "revision": step.number}
+        with as_port_errors():
+            self._api.patch(CONTROLLER_REVISION, step.name, workspace.namespace, patch)
+
+    def delete_revision(self, workspace: Workspace, step: DeleteRevision) -> None:
+        with as_port_errors(), suppress(ObjectNotFound, ObjectConflict):
+            self._api.delete(CONTROLLER_REVISION, step.name, workspace.namespace, uid=step.uid)
 
     def create_machine(self, spec: MachineSpec) -> None:
         with as_port_errors():

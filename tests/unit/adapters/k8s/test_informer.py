@@ -69,7 +69,7 @@ def names(found: ObjectList) -> list[str]:
 
 
 def test_what_the_stores_read_is_informed() -> None:
-    kinds = "Workspace NodeClaim Node StatefulSet Job Pod Service ConfigMap"
+    kinds = "Workspace NodeClaim Node StatefulSet Job Pod Service ConfigMap ControllerRevision"
     assert [each.kind for each in INFORMED] == kinds.split()
 
 

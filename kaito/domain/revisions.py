@@ -1,0 +1,102 @@
+"""The history of a Workspace: what it has asked for, each spec once, the newest with the highest
+number.
+
+KAITO v0.12 keeps the same kind of history (pkg/workspace/controllers/workspace_controller.go,
+syncControllerRevision); the revisions that it made count and are gone on with. It tells specs apart
+by how Go writes them; here the content decides, so that a default that is written out makes no
+difference, and a spec that KAITO kept is recognised. Like a StatefulSet's, a revision whose spec
+comes back gets a new number.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from kaito.domain.cluster_view import RevisionView, WorkspaceView
+from kaito.domain.names import digest
+from kaito.domain.pause import is_paused
+from kaito.domain.plan import (
+    AddFinalizer,
+    CreateRevision,
+    DeleteRevision,
+    NumberRevision,
+    WorkspacePlan,
+    WorkspaceStep,
+    WriteStatus,
+)
+from kaito.domain.workspace import Workspace, WorkspaceFields
+
+HISTORY_LIMIT: Final = 10  # as many as KAITO v0.12 keeps (pkg/utils/consts/consts.go)
+_FIELDS: Final = set(WorkspaceFields.model_fields)
+_HASH_CHARS: Final = 8
+
+
+def spec_of(fields: WorkspaceFields) -> dict[str, Any]:
+    """`resource` and `inference` or `tuning` as JSON, with what the user wrote and no more."""
+    written: dict[str, Any] = fields.model_dump(
+        mode="json", include=_FIELDS, exclude_unset=True, exclude_none=True
+    )
+    return written
+
+
+def content_of(fields: WorkspaceFields) -> str:
+    """A hash of what is asked for. Two specs that mean the same have the same one."""
+    meant = fields.model_dump(
+        mode="json", include=_FIELDS, exclude_defaults=True, exclude_none=True
+    )
+    return digest(json.dumps(meant, sort_keys=True, separators=(",", ":")))
+
+
+def content_of_data(data: Mapping[str, Any]) -> str:
+    """`content_of` a spec that was kept; empty, which is like no other, where it cannot be read."""
+    given = {key: part for key, part in data.items() if part is not None}
+    try:
+        return content_of(WorkspaceFields.model_validate(given))
+    except ValidationError:
+        return ""
+
+
+def revision_name(workspace: Workspace, taken: int = 0) -> str:
+    """What the revision of the Workspace's spec is called, always the same; `taken` says how many
+    such names somebody else's objects have. One of an earlier Workspace of its name has another."""
+    hashed = digest(f"{workspace.uid}/{content_of(workspace)}/{taken}")[:_HASH_CHARS]
+    return f"{workspace.name}-{hashed}"
+
+
+def with_history(
+    plan: WorkspacePlan, view: WorkspaceView, revisions: Sequence[RevisionView]
+) -> WorkspacePlan:
+    """The plan for a spec that can be carried out, and keeping that spec in the history: behind the
+    fence, and before anything is changed for it. Nothing is kept while the Workspace is paused."""
+    workspace, steps = view.workspace, plan.steps
+    if workspace.is_deleting or is_paused(workspace) or AddFinalizer() in steps:
+        return plan
+    history = revision_steps(workspace, revisions)
+    if not history:
+        return plan
+    if not steps:
+        steps = (WriteStatus(status=view.status),)
+    behind = next(at for at, step in enumerate(steps, 1) if isinstance(step, WriteStatus))
+    return replace(plan, steps=(*steps[:behind], *history, *steps[behind:]))
+
+
+def revision_steps(workspace: Workspace, revisions: Sequence[RevisionView]) -> list[WorkspaceStep]:
+    """Make the Workspace's spec the newest of its history, and drop what is too old.
+
+    A read that lags may lead to two revisions of one number; the next plan puts it right.
+    """
+    content = content_of(workspace)
+    by_age = sorted(revisions, key=lambda one: (one.number, one.name))
+    live = next((one for one in reversed(by_age) if one.content == content), None)
+    others = [one for one in by_age if one is not live]
+    highest = others[-1].number if others else 0
+    steps: list[WorkspaceStep] = []
+    if live is None:
+        steps.append(CreateRevision(number=highest + 1))
+    elif live.number <= highest:
+        steps.append(NumberRevision(name=live.name, version=live.version, number=highest + 1))
+    surplus = others[: max(0, len(others) + 1 - HISTORY_LIMIT)]
+    return [*steps, *(DeleteRevision(name=one.name, uid=one.uid) for one in surplus)]
