@@ -25,6 +25,7 @@ from kaito.domain.plan import Note
 from kaito.domain.status import WorkspaceStatus
 from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
 from tests.contract.pod_template_contract import PodTemplateContract
+from tests.contract.revision_contract import RevisionContract
 from tests.contract.store_world import SPREAD, TUNING, StoreWorld
 
 STATUS = WorkspaceStatus(
@@ -615,6 +616,7 @@ class WorkspaceStoreContract(
     MachineRecordContract,
     AdoptMachineContract,
     AdoptWorkloadContract,
+    RevisionContract,
     PodTemplateContract,
     NoteContract,
 ):
