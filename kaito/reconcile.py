@@ -40,7 +40,6 @@ from kaito.domain.plan import (
     MachinePlan,
     MachineStep,
     Note,
-    NumberRevision,
     RemoveFinalizer,
     RetryMachine,
     Terminate,
@@ -314,7 +313,7 @@ def _act_workspace_step(
             store.remove_finalizer(view)
         case WriteStatus(status=status):
             return store.write_status(view, status)
-        case CreateRevision() | NumberRevision() | DeleteRevision():
+        case CreateRevision() | DeleteRevision():
             _act_on_history(store, view, step)
         case CreateMachine() | AdoptMachine() | DeleteMachine() | RetryMachine():
             _act_on_machine(store, step)
@@ -330,19 +329,15 @@ def _act_workspace_step(
 
 
 def _act_on_history(
-    store: WorkspaceStore,
-    view: WorkspaceView,
-    step: CreateRevision | NumberRevision | DeleteRevision,
+    store: WorkspaceStore, view: WorkspaceView, step: CreateRevision | DeleteRevision
 ) -> None:
     """A history that the API server does not take is told, and keeps nothing else waiting."""
     try:
         match step:
             case CreateRevision(number=number):
                 store.create_revision(view.workspace, number)
-            case NumberRevision():
-                store.number_revision(view.workspace, step)
-            case DeleteRevision():
-                store.delete_revision(view.workspace, step)
+            case DeleteRevision(name=name, uid=uid):
+                store.delete_revision(view.workspace, name, uid)
     except Rejected as error:
         text = cut_message(f"the history of this Workspace is not kept: {error}")
         with suppress(PortError):

@@ -113,7 +113,6 @@ class RevisionView:
 
     name: str
     uid: str
-    version: str
     number: int
     content: str
 

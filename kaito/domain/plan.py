@@ -47,17 +47,8 @@ class CreateRevision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberRevision:
-    """Give a revision whose spec is asked for again a new number, at the version that was read."""
-
-    name: str
-    version: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteRevision:
-    """Drop a revision that is too old to be kept."""
+    """Drop a revision that is too old to be kept, or whose spec has a newer one."""
 
     name: str
     uid: str
@@ -126,7 +117,6 @@ WorkspaceStep: TypeAlias = (
     | RemoveFinalizer
     | WriteStatus
     | CreateRevision
-    | NumberRevision
     | DeleteRevision
     | CreateMachine
     | AdoptMachine

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from kaito.domain.cluster_view import ClusterView, WorkloadView, WorkspaceView
 from kaito.domain.machine import CloudMachine, Machine, MachineOrder, MachineSpec, NodeView, Owner
-from kaito.domain.plan import DeleteRevision, Note, NumberRevision, WriteMachine
+from kaito.domain.plan import Note, WriteMachine
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
 from kaito.domain.workspace import Workspace
@@ -74,18 +74,12 @@ class WorkspaceStore(Protocol):
 
     def create_revision(self, workspace: Workspace, number: int) -> None:
         """Keep the Workspace's spec as a revision with this number, which goes with the Workspace.
-        Where its history has that spec already, under whatever number, it is success.
+        Where its history has that already, it is success.
 
         Raises: Rejected.
         """
 
-    def number_revision(self, workspace: Workspace, step: NumberRevision) -> None:
-        """Give one of the Workspace's revisions its new number.
-
-        Raises: Conflict (it changed since it was read), NotFound, Rejected.
-        """
-
-    def delete_revision(self, workspace: Workspace, step: DeleteRevision) -> None:
+    def delete_revision(self, workspace: Workspace, name: str, uid: str) -> None:
         """Drop one of the Workspace's revisions; gone or another `uid` is success.
 
         Raises: Rejected.

@@ -4,8 +4,9 @@ number.
 KAITO v0.12 keeps the same kind of history (pkg/workspace/controllers/workspace_controller.go,
 syncControllerRevision); the revisions that it made count and are gone on with. It tells specs apart
 by how Go writes them; here the content decides, so that a default that is written out makes no
-difference, and a spec that KAITO kept is recognised. Like a StatefulSet's, a revision whose spec
-comes back gets a new number.
+difference, and a spec that KAITO kept is recognised. A spec that comes back gets a new number, as
+in a StatefulSet's history; but by another revision that takes the old one's place, because the API
+server takes a patch of a ControllerRevision only if its data were written to the byte as Go would.
 """
 
 import json
@@ -22,7 +23,6 @@ from kaito.domain.plan import (
     AddFinalizer,
     CreateRevision,
     DeleteRevision,
-    NumberRevision,
     WorkspacePlan,
     WorkspaceStep,
     WriteStatus,
@@ -59,11 +59,11 @@ def content_of_data(data: Mapping[str, Any]) -> str:
         return ""
 
 
-def revision_name(workspace: Workspace, taken: int = 0) -> str:
-    """What the revision of the Workspace's spec is called, always the same; `taken` says how many
-    such names somebody else's objects have. One of an earlier Workspace of its name has another."""
-    hashed = digest(f"{workspace.uid}/{content_of(workspace)}/{taken}")[:_HASH_CHARS]
-    return f"{workspace.name}-{hashed}"
+def revision_name(workspace: Workspace, number: int, taken: int = 0) -> str:
+    """What the revision of the Workspace's spec with this number is called, always the same;
+    `taken` says how many such names other objects have. No earlier Workspace had that one."""
+    identity = f"{workspace.uid}/{content_of(workspace)}/{number}/{taken}"
+    return f"{workspace.name}-{digest(identity)[:_HASH_CHARS]}"
 
 
 def with_history(
@@ -90,13 +90,13 @@ def revision_steps(workspace: Workspace, revisions: Sequence[RevisionView]) -> l
     """
     content = content_of(workspace)
     by_age = sorted(revisions, key=lambda one: (one.number, one.name))
-    live = next((one for one in reversed(by_age) if one.content == content), None)
-    others = [one for one in by_age if one is not live]
-    highest = others[-1].number if others else 0
+    same = [one for one in by_age if one.content == content]
+    others = [one for one in by_age if one.content != content]
+    highest = by_age[-1].number if by_age else 0
     steps: list[WorkspaceStep] = []
-    if live is None:
+    if same and (not others or same[-1].number > others[-1].number):
+        same.pop()
+    else:
         steps.append(CreateRevision(number=highest + 1))
-    elif live.number <= highest:
-        steps.append(NumberRevision(name=live.name, version=live.version, number=highest + 1))
-    surplus = others[: max(0, len(others) + 1 - HISTORY_LIMIT)]
-    return [*steps, *(DeleteRevision(name=one.name, uid=one.uid) for one in surplus)]
+    dropped = [*same, *others[: max(0, len(others) + 1 - HISTORY_LIMIT)]]
+    return [*steps, *(DeleteRevision(name=one.name, uid=one.uid) for one in dropped)]

@@ -8,14 +8,11 @@ from kaito.adapters.kube_api import (
     CONTROLLER_REVISION,
     WORKSPACE,
     KubeObject,
-    annotations_of,
     labels_of,
     name_of,
 )
 from kaito.domain import labels
 from kaito.domain.cluster_view import RevisionView, WorkspaceView
-from kaito.domain.errors import Conflict, NotFound
-from kaito.domain.plan import DeleteRevision, NumberRevision
 from kaito.domain.revisions import content_of, revision_name
 from tests.contract import kaito_v012 as kaito
 from tests.contract.store_world import SERVING, TUNING, StoreWorld
@@ -52,9 +49,8 @@ class RevisionContract:
         view = world.workspace(parts=parts)
         found = kept(world, view, 3)
         made = stored(world, found.name)
-        assert found.name == revision_name(view.workspace)
+        assert found.name == revision_name(view.workspace, 3)
         assert (found.number, found.uid) == (3, made["metadata"]["uid"])
-        assert found.version == made["metadata"]["resourceVersion"]
         spec = world.kube.get(WORKSPACE, "phi")
         (mode,) = parts
         assert made["data"][mode] == spec[mode], "to go back to, as the user wrote it"
@@ -65,8 +61,16 @@ class RevisionContract:
     def test_the_same_spec_is_kept_once(self, world: StoreWorld) -> None:
         view = world.workspace()
         before = kept(world, view)
-        world.workspaces.create_revision(view.workspace, 2)
+        world.workspaces.create_revision(view.workspace, 1)
         assert history(world) == [before]
+
+    def test_a_spec_that_comes_back_is_kept_once_more(self, world: StoreWorld) -> None:
+        view = world.workspace()
+        before = kept(world, view)
+        world.workspaces.create_revision(view.workspace, 3)
+        first, again = sorted(history(world), key=lambda one: one.number)
+        assert first == before
+        assert (again.number, again.content) == (3, before.content)
 
     def test_in_order_and_only_its_own(self, world: StoreWorld) -> None:
         view, other = world.workspace(), world.workspace("other")
@@ -93,38 +97,32 @@ class RevisionContract:
 
     def test_a_name_that_is_taken(self, world: StoreWorld) -> None:
         view = world.workspace()
-        names = [revision_name(view.workspace, taken) for taken in range(3)]
+        names = [revision_name(view.workspace, 1, taken) for taken in range(3)]
         for name in names[:2]:
             body = world.kube.body(CONTROLLER_REVISION, name, data={"a": 1}, revision=9)
             world.kube.api.create(CONTROLLER_REVISION, body)
         foreign = [stored(world, name) for name in names[:2]]
         for _ in range(2):
-            assert kept(world, view).name == names[2]
+            assert kept(world, view).name == names[2], "neither has its content, or its owner"
         assert [stored(world, name) for name in names[:2]] == foreign
         assert len(history(world)) == 1
 
-    def test_a_new_number(self, world: StoreWorld) -> None:
+    def test_one_that_was_numbered_by_hand_keeps_its_name(self, world: StoreWorld) -> None:
         view = world.workspace()
-        before = kept(world, view)
-        step = NumberRevision(name=before.name, version=before.version, number=5)
-        world.workspaces.number_revision(view.workspace, step)
-        (after,) = history(world)
-        assert (after.number, after.content, after.uid) == (5, before.content, before.uid)
-        with pytest.raises(Conflict):
-            world.workspaces.number_revision(view.workspace, step)
-        world.kube.api.delete(CONTROLLER_REVISION, before.name, world.namespace)
-        with pytest.raises(NotFound):
-            world.workspaces.number_revision(view.workspace, step)
+        name = kept(world, view).name
+        edited = json.loads(json.dumps(stored(world, name))) | {"revision": 9}
+        world.kube.api.replace(CONTROLLER_REVISION, edited)
+        world.workspaces.create_revision(view.workspace, 1)
+        assert sorted(one.number for one in history(world)) == [1, 9]
 
     def test_delete(self, world: StoreWorld) -> None:
         view = world.workspace()
         found = kept(world, view)
-        another = DeleteRevision(name=found.name, uid="00000000-0000-4000-8000-00000000ffff")
-        world.workspaces.delete_revision(view.workspace, another)
+        another = "00000000-0000-4000-8000-00000000ffff"
+        world.workspaces.delete_revision(view.workspace, found.name, another)
         assert history(world) == [found]
         for _ in range(2):
-            step = DeleteRevision(name=found.name, uid=found.uid)
-            world.workspaces.delete_revision(view.workspace, step)
+            world.workspaces.delete_revision(view.workspace, found.name, found.uid)
             assert history(world) == []
 
     @pytest.mark.parametrize("parts", [kaito.SERVING, kaito.TUNING], ids=["inference", "tuning"])
@@ -136,9 +134,8 @@ class RevisionContract:
         (found,) = history(world, kaito.NAME)
         assert (found.name, found.number) == (name_of(made), 1)
         assert found.content == content_of(view.workspace)
-        step = NumberRevision(name=found.name, version=found.version, number=2)
-        world.workspaces.number_revision(view.workspace, step)
-        assert annotations_of(stored(world, found.name)) == annotations_of(made)
+        world.workspaces.delete_revision(view.workspace, found.name, found.uid)
+        assert history(world, kaito.NAME) == []
 
     def test_one_that_says_something_else(self, world: StoreWorld) -> None:
         """It counts, and is like no spec."""

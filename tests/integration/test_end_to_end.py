@@ -4,6 +4,7 @@ Operator and webhook run as processes under their own service accounts, with the
 twin's machines are attached. The tests run in order and share one cluster, as its users do.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -182,10 +183,10 @@ def test_the_way_back_to_what_was_asked_for_before(
     assert second["data"]["inference"] == workspace_of(cluster, name)["inference"]
     back = [{"op": "replace", "path": "/inference", "value": first["data"]["inference"]}]
     cluster.kubectl("patch", "workspace", name, "--type=json", "-p", json.dumps(back))
-    eventually(lambda: history()[-1]["revision"] == 3, "the first is the newest again")
-    assert [one["metadata"]["uid"] for one in history()] == [
-        one["metadata"]["uid"] for one in (second, first)
-    ]
+    eventually(
+        lambda: [one["revision"] for one in history()] == [2, 3], "the first is the newest again"
+    )
+    assert [one["data"] for one in history()] == [second["data"], first["data"]]
 
     def without_adapter() -> bool:
         pods = cluster.get("pods", "-l", f"kaito.sh/workspace={name}")

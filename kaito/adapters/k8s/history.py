@@ -28,7 +28,6 @@ def to_revision(stored: KubeObject) -> RevisionView:
     return RevisionView(
         name=metadata["name"],
         uid=metadata["uid"],
-        version=metadata["resourceVersion"],
         number=stored["revision"],
         content=content_of_data(stored.get("data") or {}),
     )
@@ -43,26 +42,26 @@ def revisions_of(api: KubeApi, workspace: Workspace) -> list[KubeObject]:
 
 
 def create(api: KubeApi, workspace: Workspace, number: int) -> None:
-    """Keep the Workspace's spec; one that is kept already is success. Raises: as `PortError`."""
+    """Keep the Workspace's spec; what is kept already is success. Raises: as `PortError`."""
     with as_port_errors():
         for taken in itertools.count():
-            name = revision_name(workspace, taken)
+            name = revision_name(workspace, number, taken)
             try:
                 api.create(CONTROLLER_REVISION, _body(workspace, name, number))
             except AlreadyExists:
-                if _is_somebody_elses(api, workspace, name):
+                if _is_another(api, workspace, name, number):
                     continue
             return
 
 
-def _is_somebody_elses(api: KubeApi, workspace: Workspace, name: str) -> bool:
+def _is_another(api: KubeApi, workspace: Workspace, name: str, number: int) -> bool:
     """Whether what has the name is not this very revision; a cache that lags may not know yet."""
     try:
         live = api.get(CONTROLLER_REVISION, name, workspace.namespace)
     except ObjectNotFound:
         return False
     same = content_of_data(live.get("data") or {}) == content_of(workspace)
-    return not (same and is_owned(live, workspace.uid))
+    return not (same and live["revision"] == number and is_owned(live, workspace.uid))
 
 
 def _body(workspace: Workspace, name: str, number: int) -> dict[str, Any]:

@@ -48,7 +48,7 @@ from kaito.domain.cluster_view import (
 from kaito.domain.errors import Conflict, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
 from kaito.domain.names import digest
-from kaito.domain.plan import DeleteRevision, Note, NumberRevision
+from kaito.domain.plan import Note
 from kaito.domain.ports import Clock
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.status import WorkspaceStatus
@@ -221,14 +221,9 @@ class KubeWorkspaceStore:
     def create_revision(self, workspace: Workspace, number: int) -> None:
         history.create(self._api, workspace, number)
 
-    def number_revision(self, workspace: Workspace, step: NumberRevision) -> None:
-        patch = {"metadata": {"resourceVersion": step.version}, "revision": step.number}
-        with as_port_errors():
-            self._api.patch(CONTROLLER_REVISION, step.name, workspace.namespace, patch)
-
-    def delete_revision(self, workspace: Workspace, step: DeleteRevision) -> None:
+    def delete_revision(self, workspace: Workspace, name: str, uid: str) -> None:
         with as_port_errors(), suppress(ObjectNotFound, ObjectConflict):
-            self._api.delete(CONTROLLER_REVISION, step.name, workspace.namespace, uid=step.uid)
+            self._api.delete(CONTROLLER_REVISION, name, workspace.namespace, uid=uid)
 
     def create_machine(self, spec: MachineSpec) -> None:
         with as_port_errors():

@@ -16,7 +16,6 @@ from kaito.domain.plan import (
     DeleteRevision,
     DeleteWorkload,
     Note,
-    NumberRevision,
     WorkspacePlan,
     WorkspaceStep,
     WriteStatus,
@@ -35,6 +34,12 @@ from kaito.domain.workspace import Workspace
 from tests.unit.domain.builders import LONG, MINI, TUNING, seen, workspace
 
 CREATED = CreateRevision(number=1)
+
+
+def dropped(*gone: RevisionView) -> list[DeleteRevision]:
+    return [DeleteRevision(name=one.name, uid=one.uid) for one in gone]
+
+
 FENCE = WriteStatus(status=WorkspaceStatus(state="Pending"))
 
 
@@ -45,9 +50,9 @@ def serving(config: str = "", **inference: Any) -> Workspace:
 
 
 def revision(of: Workspace, number: int, **more: Any) -> RevisionView:
-    name = more.pop("name", revision_name(of))
+    name = more.pop("name", revision_name(of, number))
     content = more.pop("content", content_of(of))
-    return RevisionView(name=name, uid=f"uid-{name}", version="7", number=number, content=content)
+    return RevisionView(name=name, uid=f"uid-{name}", number=number, content=content)
 
 
 def history(count: int) -> list[RevisionView]:
@@ -116,13 +121,14 @@ class TestContent:
 class TestName:
     def test_it_is_of_the_workspace_and_its_spec(self) -> None:
         names = {
-            revision_name(found, taken)
+            revision_name(found, number, taken)
             for found in (serving(), serving("settings"), workspace(uid="another"))
+            for number in (1, 2)
             for taken in (0, 1)
         }
-        assert len(names) == 6
+        assert len(names) == 12
         assert all(name.startswith("phi-") for name in names)
-        assert revision_name(serving()) == revision_name(serving(adapters=[]))
+        assert revision_name(serving(), 1) == revision_name(serving(adapters=[]), 1)
 
 
 class TestSteps:
@@ -135,21 +141,21 @@ class TestSteps:
     def test_another_spec_is_the_next(self) -> None:
         assert revision_steps(serving(), history(3)) == [CreateRevision(number=4)]
 
-    def test_a_spec_that_comes_back_is_numbered_again(self) -> None:
+    def test_a_spec_that_comes_back_is_the_newest_instead(self) -> None:
         past = history(3)
-        (step,) = revision_steps(serving("old-1"), past)
-        assert step == NumberRevision(name=past[0].name, version="7", number=4)
+        steps = revision_steps(serving("old-1"), past)
+        assert steps == [CreateRevision(number=4), *dropped(past[0])]
 
     def test_of_two_with_one_number_the_one_of_now_gets_the_next(self) -> None:
-        """What was read when the other was numbered may have been old."""
-        past = history(2)
-        (step,) = revision_steps(serving(), [*past, revision(serving(), 2)])
-        assert step == NumberRevision(name=revision_name(serving()), version="7", number=3)
+        """What was read when the other was made may have been old."""
+        past, now = history(2), revision(serving(), 2)
+        steps = revision_steps(serving(), [*past, now])
+        assert steps == [CreateRevision(number=3), *dropped(now)]
 
-    def test_one_spec_twice_is_one_too_many_for_nobody(self) -> None:
-        """KAITO v0.12 may have kept it twice, in two notations."""
+    def test_one_spec_is_there_once(self) -> None:
+        """A round died before it was done, or KAITO v0.12 kept it in two notations."""
         twice = [revision(serving(), 1, name="phi-01234"), revision(serving(), 2)]
-        assert revision_steps(serving(), twice) == []
+        assert revision_steps(serving(), twice) == dropped(twice[0])
 
     def test_what_cannot_be_read_counts(self) -> None:
         past = [revision(serving(), 5, name="phi-odd", content="")]
@@ -160,14 +166,12 @@ class TestSteps:
         past = history(count)
         create, *gone = revision_steps(serving(), list(reversed(past)))
         assert create == CreateRevision(number=count + 1)
-        surplus = past[: count + 1 - HISTORY_LIMIT]
-        assert gone == [DeleteRevision(name=one.name, uid=one.uid) for one in surplus]
+        assert gone == dropped(*past[: count + 1 - HISTORY_LIMIT])
 
     def test_the_oldest_stays_while_it_is_asked_for(self) -> None:
         past = history(HISTORY_LIMIT + 1)
-        number, gone = revision_steps(serving("old-1"), past)
-        assert number == NumberRevision(name=past[0].name, version="7", number=len(past) + 1)
-        assert gone == DeleteRevision(name=past[1].name, uid=past[1].uid)
+        steps = revision_steps(serving("old-1"), past)
+        assert steps == [CreateRevision(number=len(past) + 1), *dropped(*past[:2])]
 
 
 class TestPlan:
@@ -201,26 +205,17 @@ class TestPlan:
 
 
 class Kept:
-    """A history that does what it is told, up to a crash. It may be read as it was before."""
+    """A history that does what it is told."""
 
     def __init__(self) -> None:
         self.now: list[RevisionView] = []
-        self.version = 0
 
     def carry_out(self, found: Workspace, steps: Sequence[WorkspaceStep]) -> None:
         for step in steps:
-            self.version += 1
             match step:
                 case CreateRevision(number=number):
-                    if revision_name(found) not in {one.name for one in self.now}:
-                        made = replace(revision(found, number), version=str(self.version))
-                        self.now.append(made)
-                case NumberRevision(name=name, version=version, number=number):
-                    (at,) = [at for at, one in enumerate(self.now) if one.name == name]
-                    if self.now[at].version != version:
-                        return  # a conflict ends the round
-                    again = replace(self.now[at], number=number, version=str(self.version))
-                    self.now[at] = again
+                    if revision_name(found, number) not in {one.name for one in self.now}:
+                        self.now.append(revision(found, number))
                 case DeleteRevision(uid=uid):
                     self.now = [one for one in self.now if one.uid != uid]
 
@@ -232,17 +227,15 @@ changes = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 2), st.booleans(
 def test_after_any_changes_there_is_one_history(
     played: list[tuple[int, int, bool]],
 ) -> None:
-    """Rounds that die after so many writes, and rounds that read what was there before the last
-    change; then one that does not, and one that corrects what those did."""
+    """Rounds that die after so many writes, and rounds that read what was there before those; then
+    one that does neither, and one that puts right what was read too early."""
     kept, highest = Kept(), 0
     for which, writes, is_stale in played:
         before = list(kept.now)
         found = serving(f"spec-{which}")
         kept.carry_out(found, revision_steps(found, kept.now)[:writes])
         if is_stale:
-            known = {one.name for one in kept.now}
-            old = [one for one in before if one.name in known]
-            kept.carry_out(found, revision_steps(found, old)[:1])
+            kept.carry_out(found, revision_steps(found, before))
         for _ in range(2):
             kept.carry_out(found, revision_steps(found, kept.now))
         assert revision_steps(found, kept.now) == []
@@ -257,10 +250,11 @@ def test_after_any_changes_there_is_one_history(
 @given(st.lists(st.integers(0, 14), min_size=1, max_size=40))
 def test_numbers_grow_by_one_with_each_change(played: list[int]) -> None:
     kept, changed, last = Kept(), 0, -1
-    for which in played:
+    for at, which in enumerate(played):
         changed, last = changed + (which != last), which
         found = serving(f"spec-{which}")
         kept.carry_out(found, revision_steps(found, kept.now))
         numbers = [one.number for one in kept.now]
         assert max(numbers) == changed
         assert len(set(numbers)) == len(numbers) == len({one.content for one in kept.now})
+        assert len(numbers) == min(len(set(played[: at + 1])), HISTORY_LIMIT)
