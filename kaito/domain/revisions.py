@@ -5,8 +5,8 @@ KAITO v0.12 keeps the same kind of history (pkg/workspace/controllers/workspace_
 syncControllerRevision); the revisions that it made count and are gone on with. It tells specs apart
 by how Go writes them; here the content decides, so that a default that is written out makes no
 difference, and a spec that KAITO kept is recognised. A spec that comes back gets a new number, as
-in a StatefulSet's history; but by another revision that takes the old one's place, because the API
-server takes a patch of a ControllerRevision only if its data were written to the byte as Go would.
+in a StatefulSet's history; but by another revision that takes the old one's place, since a name
+that goes with the number makes a round that is repeated harmless.
 """
 
 import json
@@ -35,11 +35,13 @@ _HASH_CHARS: Final = 8
 
 
 def spec_of(fields: WorkspaceFields) -> dict[str, Any]:
-    """`resource` and `inference` or `tuning` as JSON, with what the user wrote and no more."""
+    """`resource` and `inference` or `tuning` as JSON, with what the user wrote and no more, and
+    keys in order, as Go writes a map."""
     written: dict[str, Any] = fields.model_dump(
         mode="json", include=_FIELDS, exclude_unset=True, exclude_none=True
     )
-    return written
+    ordered: dict[str, Any] = json.loads(json.dumps(written, sort_keys=True))
+    return ordered
 
 
 def content_of(fields: WorkspaceFields) -> str:

@@ -58,6 +58,21 @@ class RevisionContract:
         assert labels_of(made)[labels.HISTORY_OF] == "phi"
         assert labels.WORKSPACE not in labels_of(made), "a StatefulSet's revisions have that one"
 
+    def test_others_may_label_it_and_take_it_from_its_owner(self, world: StoreWorld) -> None:
+        """An API server takes no patch where it would write the data in other bytes."""
+        spec = {"containers": [{"name": "own", "image": "i", "args": ["<a> & b", "\u00e9\u2028"]}]}
+        found = kept(world, world.workspace(parts={"inference": {"template": {"spec": spec}}}))
+        data = stored(world, found.name)["data"]
+        world.patch(CONTROLLER_REVISION, found.name, {"metadata": {"labels": {"team": "a"}}})
+        world.kube.api.delete(WORKSPACE, "phi", world.namespace, propagation="Orphan")
+
+        def is_orphan() -> bool:
+            return "ownerReferences" not in stored(world, found.name)["metadata"]
+
+        world.kube.settle(is_orphan)
+        assert is_orphan()
+        assert stored(world, found.name)["data"] == data
+
     def test_the_same_spec_is_kept_once(self, world: StoreWorld) -> None:
         view = world.workspace()
         before = kept(world, view)
