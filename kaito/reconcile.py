@@ -11,6 +11,7 @@ from typing import Final, TypeAlias, assert_never
 
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.cluster_view import ClusterView, ConfigView, WorkloadView, WorkspaceView
+from kaito.domain.conditions import cut_message
 from kaito.domain.decision import NO_LOCAL_DISKS, Refusal, Wanted, decide
 from kaito.domain.errors import PortError, Rejected, Unavailable
 from kaito.domain.machine import Machine, Owner
@@ -30,7 +31,9 @@ from kaito.domain.plan import (
     AdoptWorkload,
     ApplyWorkload,
     CreateMachine,
+    CreateRevision,
     DeleteMachine,
+    DeleteRevision,
     DeleteWorkload,
     LabelNode,
     Launch,
@@ -54,6 +57,7 @@ from kaito.domain.ports import (
     WorkspaceStore,
 )
 from kaito.domain.provisioner import Provisioner
+from kaito.domain.revisions import with_history
 from kaito.domain.weights_volume import LocalDisks, local_disks
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
@@ -266,8 +270,8 @@ def _observe_and_plan(
     created_at = view.workspace.metadata.creation_timestamp
     denied = ports.budget.reserve(owner_of(view), created_at, created)
     if denied:
-        return plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own, denied=denied)
-    return plan
+        plan = plan_workspace(view, cluster, wanted, live, now_s=now_s, own=own, denied=denied)
+    return plan if isinstance(wanted, Refusal) else with_history(plan, view, cluster.revisions)
 
 
 def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, MachineView]:
@@ -318,10 +322,10 @@ def _act_workspace_step(
             store.remove_finalizer(view)
         case WriteStatus(status=status):
             return store.write_status(view, status)
-        case CreateMachine() | AdoptMachine() | DeleteMachine():
+        case CreateRevision() | DeleteRevision():
+            _act_on_history(store, view, step)
+        case CreateMachine() | AdoptMachine() | DeleteMachine() | RetryMachine():
             _act_on_machine(store, step)
-        case RetryMachine(claim_name=claim_name, uid=uid, wish=wish):
-            store.retry_machine(claim_name, uid, wish)
         case ApplyWorkload(workload=workload, replace=replace):
             store.apply_workload(workload, replace=replace)
         case AdoptWorkload(workload=workload):
@@ -333,8 +337,24 @@ def _act_workspace_step(
     return view
 
 
+def _act_on_history(
+    store: WorkspaceStore, view: WorkspaceView, step: CreateRevision | DeleteRevision
+) -> None:
+    """A history that the API server does not take is told, and keeps nothing else waiting."""
+    try:
+        match step:
+            case CreateRevision(number=number):
+                store.create_revision(view.workspace, number)
+            case DeleteRevision(name=name, uid=uid):
+                store.delete_revision(view.workspace, name, uid)
+    except Rejected as error:
+        text = cut_message(f"the history of this Workspace is not kept: {error}")
+        with suppress(PortError):
+            store.note(view, Note(type="Warning", reason="RevisionRejected", message=text))
+
+
 def _act_on_machine(
-    store: WorkspaceStore, step: CreateMachine | AdoptMachine | DeleteMachine
+    store: WorkspaceStore, step: CreateMachine | AdoptMachine | DeleteMachine | RetryMachine
 ) -> None:
     match step:
         case CreateMachine(spec=spec):
@@ -343,6 +363,8 @@ def _act_on_machine(
             store.adopt_machine(machine)
         case DeleteMachine(claim_name=claim_name, uid=uid):
             store.delete_machine(claim_name, uid)
+        case RetryMachine(claim_name=claim_name, uid=uid, wish=wish):
+            store.retry_machine(claim_name, uid, wish)
 
 
 def act_machine(

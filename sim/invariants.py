@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -58,7 +59,7 @@ COST_AFTER_LIMIT_S: Final = UNRECORDED_LIMIT_S + 300.0
 
 Key: TypeAlias = tuple[str, str]
 _WATCHED: Final = (WORKSPACE, NODE_CLAIM, NODE, POD)
-_OWNED: Final = (STATEFUL_SET, JOB, SERVICE, CONFIG_MAP, POD)
+_OWNED: Final = (STATEFUL_SET, JOB, SERVICE, CONFIG_MAP, CONTROLLER_REVISION, POD)
 _MACHINE: Final = "Machine/"  # what the recorder calls one, with its NodeClaim's name
 
 

@@ -43,6 +43,7 @@ from kaito.adapters.k8s.crds import node_claim_crd, workspace_crd
 from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NAMESPACE,
     NODE,
@@ -99,6 +100,7 @@ _READ_BY_OPERATOR: Final = (
     SERVICE,
     CONFIG_MAP,
     STORAGE_CLASS,
+    CONTROLLER_REVISION,
 )
 
 # Which latency a phase of the timeline is drawn from, on one GPU.

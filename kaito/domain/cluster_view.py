@@ -133,6 +133,16 @@ class ConfigView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionView:
+    """A spec in the history of a Workspace. `content` says which, see `revisions.content_of`."""
+
+    name: str
+    uid: str
+    number: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterView:
     """Everything that belongs to one Workspace, except the workload (see `WorkloadView`).
 
@@ -141,6 +151,7 @@ class ClusterView:
     pods run on. `made_for` is the shape of Nodes that the live workload was sized for. `sharing`
     are some other Workspaces of its namespace that have the same matchLabels, in order.
     `storage_class` is the one for weights on local disks; empty where the cluster has none.
+    `revisions` are its history.
     """
 
     machines: tuple[Machine, ...] = ()
@@ -152,3 +163,4 @@ class ClusterView:
     made_for: str = ""
     sharing: tuple[str, ...] = ()
     storage_class: str = ""
+    revisions: tuple[RevisionView, ...] = ()

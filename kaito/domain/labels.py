@@ -7,6 +7,9 @@ pkg/utils/consts/consts.go); the others are ours and are marked so.
 from typing import Final
 
 PREFIX: Final = "kaito.sh/"
+# Of the ControllerRevisions that are a Workspace's history, as KAITO v0.12 labels them. Not
+# `kaito.sh/workspace`: those of its StatefulSet have that, from the pods.
+HISTORY_OF: Final = "workspace.kaito.io/name"
 WORKSPACE: Final = "kaito.sh/workspace"
 WORKSPACE_NAMESPACE: Final = "kaito.sh/workspacenamespace"
 WORKSPACE_UID: Final = "kaito.sh/workspace-uid"  # ours: a machine belongs to one Workspace by UID

@@ -40,6 +40,21 @@ class WriteStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRevision:
+    """Keep the Workspace's spec in its history, under this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteRevision:
+    """Drop a revision that is too old to be kept, or whose spec has a newer one."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateMachine:
     """Record that a machine is wanted; ordering it is the machine's own plan."""
 
@@ -101,6 +116,8 @@ WorkspaceStep: TypeAlias = (
     | AddFinalizer
     | RemoveFinalizer
     | WriteStatus
+    | CreateRevision
+    | DeleteRevision
     | CreateMachine
     | AdoptMachine
     | DeleteMachine

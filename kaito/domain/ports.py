@@ -28,7 +28,7 @@ class WorkspaceStore(Protocol):
         Workspace's UID, never by the user's labels; those to adopt, which have no UID on them, by
         the Workspace's name and namespace as KAITO v0.12 writes them. Where users bring their
         Nodes there are no machines, and the Nodes are those that have the labels asked for or
-        carry one of the pods."""
+        carry one of the pods. Revisions are those that the Workspace owns, KAITO v0.12's too."""
 
     def compare(self, workload: Workload) -> WorkloadView:
         """How the live workload compares with the wanted one: in the fields that kaito sets and
@@ -71,6 +71,19 @@ class WorkspaceStore(Protocol):
 
     def delete_workload(self, workspace: Workspace) -> None:
         """Delete the Workspace's StatefulSet or Job with its pods; none is success."""
+
+    def create_revision(self, workspace: Workspace, number: int) -> None:
+        """Keep the Workspace's spec as a revision with this number, which goes with the Workspace.
+        Where its history has that already, it is success.
+
+        Raises: Rejected.
+        """
+
+    def delete_revision(self, workspace: Workspace, name: str, uid: str) -> None:
+        """Drop one of the Workspace's revisions; gone or another `uid` is success.
+
+        Raises: Rejected.
+        """
 
     def create_machine(self, spec: MachineSpec) -> None:
         """Record a machine under `spec.name`; one that is recorded already is success.

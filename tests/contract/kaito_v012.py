@@ -75,6 +75,20 @@ def workspace_status(stored: KubeObject, node_name: str, *, done: bool = True) -
     }
 
 
+def revision(stored: KubeObject) -> Body:
+    """The ControllerRevision of the Workspace's spec, as Go writes it: what is not there is null
+    (workspace_controller.go, marshalSelectedFields)."""
+    name = name_of(stored)
+    body = _owned(stored, "apps/v1", "ControllerRevision", f"{name}-01234", spec={})
+    del body["spec"]
+    body["metadata"] |= {
+        "labels": {"workspace.kaito.io/name": name},
+        "annotations": {"workspace.kaito.io/hash": "0123456789abcdef"},
+    }
+    parts = ("resource", "inference", "tuning")
+    return body | {"data": {part: stored.get(part) for part in parts}, "revision": 1}
+
+
 def node_claim(
     stored: KubeObject, name: str = CLAIM, *, instance_type: str = INSTANCE_TYPE
 ) -> Body:

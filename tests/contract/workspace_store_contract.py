@@ -26,6 +26,7 @@ from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
 from tests.contract.adoption_contract import AdoptMachineContract, AdoptWorkloadContract
 from tests.contract.pod_template_contract import PodTemplateContract
+from tests.contract.revision_contract import RevisionContract
 from tests.contract.store_world import SPREAD, TUNING, StoreWorld
 from tests.contract.weights_volume_contract import WeightsVolumeContract
 
@@ -666,6 +667,7 @@ class WorkspaceStoreContract(
     MachineRecordContract,
     AdoptMachineContract,
     AdoptWorkloadContract,
+    RevisionContract,
     PodTemplateContract,
     WeightsVolumeContract,
     NoteContract,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.twin import Kubectl, pinned, serving
+from tests.e2e.twin import ROOT, Kubectl, pinned, serving
 
 MANIFEST = "examples/inference/kaito_workspace_phi_3.yaml"
 NAME = "workspace-phi-3-mini"
@@ -103,6 +103,40 @@ def test_label_annotate_and_patch(kubectl: Kubectl) -> None:
     kubectl.prints("kubectl create configmap p --from-literal=a=b")
     broken = """kubectl patch cm p --type=json -p '[{"op":"test","path":"/data/a","value":"x"}]'"""
     assert "test of /data/a failed" in kubectl.refused(broken)
+
+
+def test_history_and_the_way_back(kubectl: Kubectl) -> None:
+    """The commands of docs/revisions.md."""
+    text = (ROOT / "docs" / "revisions.md").read_text(encoding="utf-8")
+    listed, compared, back = re.findall(r"```bash\n(.*?)\n```", text, re.DOTALL)
+    listed, back = listed.replace("NAME", NAME), back.replace("NAME", NAME)
+
+    def history() -> list[str]:
+        return kubectl.prints(f"{listed} -o jsonpath='{{.items[*].metadata.name}}'").split()
+
+    def serves(count: str) -> None:
+        kubectl.prints(
+            f"kubectl wait --for=jsonpath={{.metadata.generation}}={count} sts/{NAME} --timeout=30s"
+        )
+        kubectl.prints(f"kubectl wait --for=condition=WorkspaceReady wk/{NAME} --timeout=100s")
+
+    (first,) = history()
+    head, row = kubectl.prints(listed).splitlines()
+    assert head.split() == ["NAME", "CONTROLLER", "REVISION", "AGE"]
+    assert row.split()[:3] == [first, f"workspace.kaito.sh/{NAME}", "1"]
+    adapter = '[{"source": {"name": "style", "image": "registry.test/style:1"}}]'
+    added = f'{{"inference": {{"adapters": {adapter}}}}}'
+    kubectl.prints(f"kubectl patch wk {NAME} --type=merge -p '{added}'")
+    serves("2")
+    assert history()[0] == first
+    (second,) = history()[1:]
+    done = kubectl.run(compared.replace("OLD", first).replace("NEW", second))
+    assert ">     adapters:" in done.stdout
+    kubectl.prints(back.replace("OLD", first))
+    serves("3")
+    assert history()[:-1] == [second]
+    assert kubectl.prints(listed).splitlines()[-1].split()[2] == "3"
+    assert "adapters" not in kubectl.prints(f"kubectl get wk {NAME} -o yaml")
 
 
 def test_what_the_operator_owns_it_puts_back(kubectl: Kubectl) -> None:

@@ -4,6 +4,7 @@ Operator and webhook run as processes under their own service accounts, with the
 twin's machines are attached. The tests run in order and share one cluster, as its users do.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -167,6 +168,37 @@ def test_an_update_rolls_out(cluster: Installation, operator: Operators) -> None
     assert len(cluster.get("nodeclaims")) == 3, "the machine stays"
 
 
+def test_the_way_back_to_what_was_asked_for_before(
+    cluster: Installation, operator: Operators
+) -> None:
+    name = "workspace-phi-3-mini"
+
+    def history() -> list[dict[str, Any]]:
+        found = cluster.get("controllerrevisions", "-l", f"workspace.kaito.io/name={name}")
+        return sorted(found, key=lambda one: int(one["revision"]))
+
+    first, second = history()
+    assert [first["revision"], second["revision"]] == [1, 2]
+    assert "adapters" not in first["data"]["inference"]
+    assert second["data"]["inference"] == workspace_of(cluster, name)["inference"]
+    back = [{"op": "replace", "path": "/inference", "value": first["data"]["inference"]}]
+    cluster.kubectl("patch", "workspace", name, "--type=json", "-p", json.dumps(back))
+    eventually(
+        lambda: [one["revision"] for one in history()] == [2, 3], "the first is the newest again"
+    )
+    assert [one["data"] for one in history()] == [second["data"], first["data"]]
+
+    def without_adapter() -> bool:
+        pods = cluster.get("pods", "-l", f"kaito.sh/workspace={name}")
+        names = [each["name"] for pod in pods for each in pod["spec"].get("initContainers", [])]
+        return pods != [] and not any("style" in name for name in names)
+
+    eventually(without_adapter, "the pod has no adapter any more", READY_LIMIT_S)
+    eventually(
+        lambda: succeeded(workspace_of(cluster, name)), "the Workspace is READY", READY_LIMIT_S
+    )
+
+
 def test_manual_edits_of_what_it_owns_are_repaired(
     cluster: Installation, operator: Operators
 ) -> None:
@@ -290,7 +322,7 @@ def test_after_a_crash_the_next_operator_takes_the_lease_over(
 
 def test_deleting_leaves_nothing(cluster: Installation, operator: Operators) -> None:
     cluster.kubectl("delete", "workspaces", "--all", "--timeout=120s")
-    kinds = "nodeclaims,statefulsets,jobs,services,pods"
+    kinds = "nodeclaims,statefulsets,jobs,services,pods,controllerrevisions"
     eventually(
         lambda: (
             [

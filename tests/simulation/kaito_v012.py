@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kaito.adapters.fake.cloud_faults import CloudVerb
+from kaito.adapters.fake.faults import Fault, Verb
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import (
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -19,6 +22,7 @@ from kaito.adapters.kube_api import (
 from kaito.domain.machine import MachineOrder, Owner
 from sim.event_log import EventLog
 from sim.invariants import Invariants
+from sim.operator import ProcessDied
 from sim.scenario import World as WorldSettings
 from sim.world import World
 from tests.contract import kaito_v012 as kaito
@@ -51,6 +55,7 @@ class Migration:
         self.world.kube_fault = self.world.cloud_fault = self._count
         body = kaito.workspace(NAMESPACE, parts, instance_type=instance_type)
         self.stored = self.store.create(WORKSPACE, body)
+        self.store.create(CONTROLLER_REVISION, kaito.revision(self.stored))
         self.run(1.0)
 
     def order(self, claim_name: str = kaito.CLAIM, instance_type: str = "") -> None:
@@ -89,9 +94,9 @@ class Migration:
         self.run(seconds)
         self._write_status(done=seconds > 1000.0)
 
-    def start(self) -> None:
-        """kaito's operator starts where KAITO's was stopped."""
-        self._invariants = Invariants(self.world)
+    def start(self, *, calm_from_s: float = 0.0) -> None:
+        """kaito's operator starts where KAITO's was stopped. `calm_from_s`: see `Invariants`."""
+        self._invariants = Invariants(self.world, calm_from_s=calm_from_s)
         self.world.operator.start()
 
     def run(self, seconds: float) -> None:
@@ -131,3 +136,28 @@ class Migration:
 
     def _count(self, verb: str) -> None:
         self.writes += verb not in READS
+
+
+class Death:
+    """Ends the operator's process at one of its writes, or loses the answer to it."""
+
+    def __init__(self, play: Migration, at_write: int, fault: Fault | None) -> None:
+        self._play, self._at_write, self._fault = play, at_write, fault
+        play.world.kube_fault = self._kube
+        play.world.cloud_fault = self._cloud
+
+    def _kube(self, verb: Verb) -> Fault | None:
+        return self._count(verb)
+
+    def _cloud(self, verb: CloudVerb) -> Fault | None:
+        return self._count(verb)
+
+    def _count(self, verb: str) -> Fault | None:
+        if verb in READS:
+            return None
+        self._play.writes += 1
+        if self._play.writes != self._at_write:
+            return None
+        if self._fault is None:
+            raise ProcessDied
+        return self._fault

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from kaito.adapters.fake.cloud_faults import CloudVerb
 from kaito.adapters.fake.faults import FailAfter, Fault, StaleBy, Verb
 from kaito.adapters.kube_api import (
     JOB,
@@ -24,10 +23,9 @@ from kaito.adapters.kube_api import (
     thaw,
 )
 from kaito.domain import labels
-from sim.operator import ProcessDied
 from sim.recorder import is_ready
 from tests.contract import kaito_v012 as kaito
-from tests.simulation.kaito_v012 import NAME, NAMESPACE, READS, Migration
+from tests.simulation.kaito_v012 import NAME, NAMESPACE, Death, Migration
 
 KINDS: tuple[Resource, ...] = (NODE_CLAIM, NODE, STATEFUL_SET, JOB, SERVICE, POD)
 ADOPTED_WITHIN_S = 30.0
@@ -291,31 +289,6 @@ def test_an_operator_that_reads_old_states_takes_over_all_the_same(lag_s: float)
     assert machines(play) == [kaito.CLAIM]
     assert is_ready(play.get(WORKSPACE))
     assert labels.WORKSPACE_UID in labels_of(play.get(NODE_CLAIM, kaito.CLAIM))
-
-
-class Death:
-    """Ends the operator's process at one of its writes, or loses the answer to it."""
-
-    def __init__(self, play: Migration, at_write: int, fault: Fault | None) -> None:
-        self._play, self._at_write, self._fault = play, at_write, fault
-        play.world.kube_fault = self._kube
-        play.world.cloud_fault = self._cloud
-
-    def _kube(self, verb: Verb) -> Fault | None:
-        return self._count(verb)
-
-    def _cloud(self, verb: CloudVerb) -> Fault | None:
-        return self._count(verb)
-
-    def _count(self, verb: str) -> Fault | None:
-        if verb in READS:
-            return None
-        self._play.writes += 1
-        if self._play.writes != self._at_write:
-            return None
-        if self._fault is None:
-            raise ProcessDied
-        return self._fault
 
 
 def without_history(obj: KubeObject) -> KubeObject:

@@ -8,6 +8,7 @@ from kaito.adapters.fake.cloud_faults import CloudVerb
 from kaito.adapters.fake.faults import FailAfter, Fault, Verb
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -87,7 +88,7 @@ def row(at_write: int, deaths: Deaths, outcome: str) -> str:
 
 def end_of(world: World) -> dict[str, list[str]]:
     """What there is at the end; of a Job's pods, whose names are drawn, whose they are."""
-    kinds = (NODE, NODE_CLAIM, SERVICE, STATEFUL_SET, JOB, CONFIG_MAP)
+    kinds = (NODE, NODE_CLAIM, SERVICE, STATEFUL_SET, JOB, CONFIG_MAP, CONTROLLER_REVISION)
     found = {kind.kind: [name_of(obj) for obj in world.objects(kind)] for kind in kinds}
     found[POD.kind] = [labels_of(pod).get("job-name", name_of(pod)) for pod in world.objects(POD)]
     return found

@@ -12,6 +12,7 @@ from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.k8s.node_claims import to_node_claim
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     EVENT,
     NODE,
     NODE_CLAIM,
@@ -495,6 +496,51 @@ def test_a_refused_write_reaches_the_user_and_is_tried_again(world: World) -> No
     world.store.sealed = None
     world.settle()
     assert world.conditions()["WorkspaceSucceeded"]["status"] == "True"
+
+
+def test_a_history_that_is_refused_is_told_and_the_model_is_served(world: World) -> None:
+    world.store.sealed = CONTROLLER_REVISION
+    world.apply()
+    for _ in range(10):
+        for begin in world.rounds():
+            run(begin())
+        world.play_the_cluster()
+    assert world.conditions()["WorkspaceSucceeded"]["status"] == "True"
+    assert world.events().count("RevisionRejected") == 1
+    told = [each["message"] for each in world.store.list(EVENT).items]
+    assert any("controllerrevisions are forbidden" in message for message in told)
+    world.store.sealed = None
+    world.settle()
+    assert [one["revision"] for one in world.store.list(CONTROLLER_REVISION).items] == [1]
+
+
+def test_a_spec_that_cannot_be_carried_out_is_not_kept(world: World) -> None:
+    world.apply(instance_type="Standard_Nothing")
+    for _ in range(3):
+        run(reconcile_workspace(world.ports, "default", "phi"))
+    assert world.conditions()["WorkspaceSucceeded"]["reason"] == "InvalidSpec"
+    assert world.store.list(CONTROLLER_REVISION).items == ()
+
+
+def test_a_change_is_one_write_to_the_history_and_no_change_is_none(world: World) -> None:
+    def written() -> list[tuple[int, str]]:
+        found = world.store.list(CONTROLLER_REVISION).items
+        return sorted((one["revision"], one["metadata"]["resourceVersion"]) for one in found)
+
+    world.apply()
+    world.settle()
+    (first,) = written()
+    changed = {"inference": {"preset": {"presetOptions": {"modelAccessSecret": "token"}}}}
+    world.store.patch(WORKSPACE, "phi", "default", changed)
+    world.settle()
+    assert first in written()
+    assert [number for number, _ in written()] == [1, 2]
+    world.store.patch(WORKSPACE, "phi", "default", {"metadata": {"labels": {"team": "a"}}})
+    before, world.calls[:] = written(), []
+    world.settle()
+    run(reconcile_workspace(world.counted(), "default", "phi"))
+    assert written() == before
+    assert world.calls == ["read_workspace", "observe", "compare"]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class HttpTransport:
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
-            data = json.dumps(body).encode()
+            data = encoded(body)
         response = self._send(method, path, query, headers, data, read_s=self._timeouts.read_s)
         return Answer(response.status, response.headers, response.data)
 
@@ -172,3 +172,16 @@ def _what_failed(error: exceptions.HTTPError) -> tuple[str, bool]:
         case exceptions.ReadTimeoutError():
             return "no answer in time", True
     return f"connection lost ({type(error).__name__})", True
+
+
+def encoded(body: Json) -> bytes:
+    """JSON as Go writes it: without spaces, in UTF-8, and with what HTML and JavaScript would
+    stumble over escaped, which only strings hold.
+
+    The API server keeps the data of a ControllerRevision as they were sent. A later patch of its
+    metadata, such as the garbage collector's, is refused unless Go encodes them to the same bytes.
+    """
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text.encode(errors="backslashreplace")  # half a pair is \udxxx in JSON too

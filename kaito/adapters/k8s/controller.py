@@ -12,6 +12,7 @@ from kaito.adapters.k8s.node_interest import NodeInterest
 from kaito.adapters.k8s.shared_selectors import SharedSelectors
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -55,6 +56,7 @@ _BY_WORKSPACES: Final = (
     POD,
     SERVICE,
     CONFIG_MAP,
+    CONTROLLER_REVISION,
 )
 
 # Where users bring their Nodes, there are no NodeClaims; Workspaces come before Nodes.

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -43,6 +44,7 @@ INFORMED: Final = (
     SERVICE,
     CONFIG_MAP,
     STORAGE_CLASS,
+    CONTROLLER_REVISION,
 )
 
 _KEPT_EVENTS: Final = 512  # for a watch that begins a little after its list

@@ -20,6 +20,7 @@ from kaito.adapters.k8s.plain import plain
 from kaito.adapters.k8s.weights_volume import VOLUME, weights_volume
 from kaito.adapters.kube_api import CONFIG_MAP, JOB, SERVICE, STATEFUL_SET, Resource
 from kaito.domain import labels, names
+from kaito.domain.machine import Owner
 from kaito.domain.names import digest
 from kaito.domain.ray_group import RayGroup, headless_service
 from kaito.domain.template_rules import service_port
@@ -30,6 +31,7 @@ from kaito.domain.workload_plan import (
     TRAINING_CONFIG_KEY,
     WEIGHTS_DIR,
 )
+from kaito.domain.workspace import KIND
 
 PORT: Final = 5000
 PROBE_PERIOD_S: Final = 10
@@ -90,16 +92,19 @@ def _metadata(workload: Workload, name: str) -> dict[str, Any]:
         "name": name,
         "namespace": workload.owner.namespace,
         "labels": own_labels(workload),
-        "ownerReferences": [
-            {
-                "apiVersion": workload.owner_api_version,
-                "kind": "Workspace",
-                "name": workload.owner.name,
-                "uid": workload.owner.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(workload.owner, workload.owner_api_version)],
+    }
+
+
+def owner_reference(owner: Owner, api_version: str) -> dict[str, Any]:
+    """What lets an object go with its Workspace, and not before."""
+    return {
+        "apiVersion": api_version,
+        "kind": KIND,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
     }
 
 

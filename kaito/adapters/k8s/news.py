@@ -10,6 +10,7 @@ from typing import Any, Final
 from kaito.adapters.k8s.node_claims import to_node_view
 from kaito.adapters.k8s.pods import to_pod_view
 from kaito.adapters.kube_api import (
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -75,6 +76,7 @@ def for_workspaces() -> News:
             POD: _of_pod,
             STATEFUL_SET: _of_workload,
             JOB: _of_workload,
+            CONTROLLER_REVISION: _of_revision,
         }
     )
 
@@ -126,6 +128,11 @@ def _of_pod(pod: KubeObject) -> Any:
     if view.phase == "Pending" and not (view.reason or view.deleting):
         return None  # on its way
     return view, labels_of(pod)
+
+
+def _of_revision(_revision: KubeObject) -> Any:
+    """Rounds and StatefulSets write them, and need not be told; that one is gone is news."""
+    return None
 
 
 def _of_workload(obj: KubeObject) -> Any:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from kaito.adapters import yaml_values
-from kaito.adapters.k8s import adoption, event_recorder, node_claims, workspaces
+from kaito.adapters.k8s import adoption, event_recorder, history, node_claims, workspaces
 from kaito.adapters.k8s.errors import as_port_errors
 from kaito.adapters.k8s.live_workload import (
     address,
@@ -22,6 +22,7 @@ from kaito.adapters.k8s.weights_volume import available_class
 from kaito.adapters.k8s.workload_differences import WorkloadDifferences
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -77,6 +78,7 @@ class KubeWorkspaceStore:
         self._machine = Parsed(node_claims.to_machine)
         self._node_view = Parsed(node_claims.to_node_view)
         self._pod_view = Parsed(to_pod_view)
+        self._revision = Parsed(history.to_revision)
         self._differences = WorkloadDifferences()
 
     def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
@@ -118,6 +120,9 @@ class KubeWorkspaceStore:
             has_workload=bool(standing),
             made_for=next(filter(None, shapes), ""),
             storage_class=storage_class,
+            revisions=tuple(
+                self._revision(kept) for kept in history.revisions_of(self._api, workspace)
+            ),
         )
 
     def compare(self, workload: Workload) -> WorkloadView:
@@ -221,6 +226,13 @@ class KubeWorkspaceStore:
                 live = self._find(resource, workspace.name, workspace.namespace)
                 if live is not None and is_owned(live, workspace.uid):
                     self._delete(resource, live, "Background")
+
+    def create_revision(self, workspace: Workspace, number: int) -> None:
+        history.create(self._api, workspace, number)
+
+    def delete_revision(self, workspace: Workspace, name: str, uid: str) -> None:
+        with as_port_errors(), suppress(ObjectNotFound, ObjectConflict):
+            self._api.delete(CONTROLLER_REVISION, name, workspace.namespace, uid=uid)
 
     def create_machine(self, spec: MachineSpec) -> None:
         with as_port_errors():

@@ -69,7 +69,10 @@ def names(found: ObjectList) -> list[str]:
 
 
 def test_what_the_stores_read_is_informed() -> None:
-    kinds = "Workspace NodeClaim Node StatefulSet Job Pod Service ConfigMap StorageClass"
+    kinds = (
+        "Workspace NodeClaim Node StatefulSet Job Pod Service ConfigMap StorageClass"
+        " ControllerRevision"
+    )
     assert [each.kind for each in INFORMED] == kinds.split()
 
 

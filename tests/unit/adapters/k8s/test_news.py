@@ -4,6 +4,7 @@ import pytest
 
 from kaito.adapters.k8s import news
 from kaito.adapters.kube_api import (
+    CONTROLLER_REVISION,
     JOB,
     NODE,
     NODE_CLAIM,
@@ -63,6 +64,7 @@ UNSCHEDULABLE: dict[str, Any] = {
         (JOB, body(), body(status={"active": 1}), True),
         (NODE_CLAIM, body(), body(status={"providerID": "azure://one"}), True),
         (SERVICE, body(), body(), True),
+        (CONTROLLER_REVISION, body(revision=1), body(revision=2), False),
     ],
 )
 def test_what_concerns_a_workspace(
@@ -124,6 +126,7 @@ def test_what_is_gone_is_news_and_so_is_what_comes_after_a_gap() -> None:
     assert not of.note(WORKSPACE, obj, gone=False)
     assert of.note(WORKSPACE, obj, gone=True)
     assert of.note(WORKSPACE, obj, gone=False)
+    assert of.note(CONTROLLER_REVISION, obj, gone=True)
     of.forget(SERVICE)
     assert not of.note(WORKSPACE, obj, gone=False)
     of.forget(WORKSPACE)
