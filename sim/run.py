@@ -35,6 +35,9 @@ from sim.world import World
 LONGEST_S: Final = 86_400.0  # a run without `until` that never comes to rest ends here
 QUIET_S: Final = 30.0  # a world in which nothing has happened for so long may be at rest
 _PROGRESS_EVERY_STEPS: Final = 500
+# What kube-apiserver does to etcd by itself: --etcd-compaction-interval.
+# Source: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/
+COMPACTION_S: Final = 300.0
 
 OnProgress = Callable[[Progress], None]
 # Given the world before anything happens; what it returns is called after every step of the run.
@@ -91,6 +94,7 @@ class _Run:
         env = self._world.env
         after_step = observer(self._world) if observer else None
         end_s = EPOCH_S + (LONGEST_S if until_s is None else until_s)
+        env.process(self._compact())
         if until_s is None:
             env.process(self._watch_for_rest())
         count = 0
@@ -164,6 +168,14 @@ class _Run:
                 self._refused.append(refused)
 
         return do
+
+    def _compact(self) -> simpy.events.ProcessGenerator:
+        """Forget what changed before the last time: nobody asks for it any more."""
+        store = self._world.store
+        while True:
+            version = store.resource_version
+            yield self._world.env.timeout(COMPACTION_S)
+            store.compact(version)
 
     def _watch_for_rest(self) -> simpy.events.ProcessGenerator:
         env = self._world.env

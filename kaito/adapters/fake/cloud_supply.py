@@ -89,7 +89,7 @@ class CloudSupply:
         """Why this machine will fail half-way, or an empty text."""
         if self._limits.create_failure_rate <= 0.0:
             return ""
-        rng = self._streams.get(f"cloud/{name}/failure")
+        rng = self._streams.fresh(f"cloud/{name}/failure")
         if rng.random() >= self._limits.create_failure_rate:
             return ""
         return rng.choice(_CREATE_FAILURES)

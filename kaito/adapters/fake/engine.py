@@ -77,7 +77,7 @@ class Engine:
 
     def image_pull(self, node: KubeObject, pod: KubeObject, container: str, image: str) -> Phase:
         """See `ContainerPhases`. The image of a container with a GPU is an engine's, a big one."""
-        rng = self._streams.get(f"image/{name_of(node)}/{image}")
+        rng = self._streams.fresh(f"image/{name_of(node)}/{image}")
         latency = "image_pull" if _has_gpu(_container(pod, container)) else "small_image_pull"
         return Phase(IMAGE_PULL, self._latencies.sample_s(latency, rng), image)
 

@@ -41,10 +41,10 @@ class Registry:
             raise not_found(table.resource, key[1])
         return obj
 
-    def compact(self) -> None:
-        """Forget every version but the newest."""
+    def compact(self, version: int) -> None:
+        """Forget every version before `version`."""
         for table in self._tables.values():
-            table.log.forget(self.version)
+            table.log.forget(version)
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:

@@ -73,12 +73,13 @@ class ObjectStore:
         """The version of the newest change to anything."""
         return str(self._registry.version)
 
-    def compact(self) -> None:
-        """Forget every version but the newest, as etcd does when it is compacted.
+    def compact(self, resource_version: str = "") -> None:
+        """Forget every version before `resource_version` (empty: but the newest), as etcd does when
+        it is compacted.
 
         Older versions are Gone: to watch from, and to read further pages of.
         """
-        self._registry.compact()
+        self._registry.compact(int(resource_version or self._registry.version))
 
     def dry_run(self) -> AbstractContextManager[None]:
         """Writes in this block are checked and answered as always, and change nothing."""

@@ -18,6 +18,11 @@ class Streams:
         """
         stream = self._streams.get(name)
         if stream is None:
-            seed = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
-            stream = self._streams[name] = Random(int.from_bytes(seed, "big"))
+            stream = self._streams[name] = self.fresh(name)
         return stream
+
+    def fresh(self, name: str) -> Random:
+        """The stream of that name from its beginning: for what is drawn once, and need not be kept
+        (a stream takes 2.5 KB)."""
+        seed = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
+        return Random(int.from_bytes(seed, "big"))

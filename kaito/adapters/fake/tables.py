@@ -17,7 +17,8 @@ _INDEXED_FIELDS = {"pods": ("spec.nodeName",), "events": ("involvedObject.uid",)
 class Table:
     """One resource's objects, ordered by namespace and name.
 
-    Selecting by labels (equality), by the indexed fields or by one name costs what it finds.
+    Selecting by labels (equality), by the indexed fields or by one name costs what it finds; the
+    first time that a label's key is selected by costs all.
     """
 
     def __init__(self, resource: Resource, history: int) -> None:
@@ -26,6 +27,7 @@ class Table:
         self._objects: dict[Key, KubeObject] = {}
         self._keys: list[Key] = []
         self._index: dict[_Term, set[Key]] = {}
+        self._indexed_labels: set[str] = set()  # of the many, few are ever selected by
         self._indexed_fields = () if resource.group else _INDEXED_FIELDS.get(resource.plural, ())
 
     def __len__(self) -> int:
@@ -55,8 +57,11 @@ class Table:
         self, namespace: str | None, labels: LabelSelector, fields: FieldSelector
     ) -> list[KubeObject]:
         """The objects of a namespace (None: of all) that match both selectors, in order."""
+        for name, _value in labels.equal:
+            if name not in self._indexed_labels:
+                self._index_label(name)
         if labels.equal and not (labels.others or fields.equal or fields.unequal):
-            # The index has all labels: who is in it for each of them matches.
+            # The index has all that is asked for: who is in it for each of them matches.
             return [self._objects[key] for key in self._labelled(namespace, labels)]
         found = (self._objects[key] for key in self._candidates(namespace, labels, fields))
         return [obj for obj in found if labels.matches(obj) and fields.matches(obj)]
@@ -113,6 +118,13 @@ class Table:
         first = bisect_left(self._keys, (namespace, ""))
         return self._keys[first : bisect_right(self._keys, (namespace, _AFTER_EVERY_NAME))]
 
+    def _index_label(self, name: str) -> None:
+        self._indexed_labels.add(name)
+        for key, obj in self._objects.items():
+            value = labels_of(obj).get(name)
+            if value is not None:
+                self._index.setdefault((name, value), set()).add(key)
+
     def _reindex(self, key: Key, before: KubeObject | None, after: KubeObject | None) -> None:
         if before is not None and after is not None and self._same_terms(before, after):
             return
@@ -133,8 +145,11 @@ class Table:
     def _terms(self, obj: KubeObject | None) -> Iterable[_Term]:
         if obj is None:
             return ()
+        found = [term for term in labels_of(obj).items() if term[0] in self._indexed_labels]
+        if not self._indexed_fields:
+            return found
         fields = {path: field_of(obj, path) for path in self._indexed_fields}
-        return (*labels_of(obj).items(), *_field_terms(self._indexed_fields, fields))
+        return [*found, *_field_terms(self._indexed_fields, fields)]
 
 
 def _field_terms(indexed: Iterable[str], fields: Mapping[str, str]) -> list[_Term]:

@@ -54,9 +54,12 @@ class WatchLog:
             watch.notice(change)
 
     def forget(self, version: int) -> None:
-        """Drop what led to `version`, which is no older than the newest change."""
-        self._first = self.end
-        self._changes.clear()
+        """Drop what led to `version`."""
+        if version <= self._forgotten_version:
+            return
+        dropped = bisect_right(self._changes, version, key=lambda each: each.version)
+        del self._changes[:dropped]
+        self._first += dropped
         self._forgotten_version = version
 
     def position_after(self, version: int) -> int:

@@ -344,6 +344,41 @@ def test_counts_of_zero_are_left_out_of_a_status() -> None:
     assert patched["status"] == {"replicas": 1, "availableReplicas": 0, "updatedReplicas": 1}
 
 
+def test_compaction_up_to_a_version_keeps_what_came_after() -> None:
+    store = new_store()
+    versions = [
+        store.create(CONFIG_MAP, body(name))["metadata"]["resourceVersion"] for name in "abcd"
+    ]
+    idle, slow = (store.watch(CONFIG_MAP, resource_version=versions[at]) for at in (3, 0))
+    store.compact(versions[1])
+    store.compact(versions[0])  # what is forgotten stays so
+    with pytest.raises(Gone):
+        slow.poll()
+    later = store.watch(CONFIG_MAP, resource_version=versions[1])
+    assert [name_of(event.object) for event in later.poll()] == ["c", "d"]
+    store.create(CONFIG_MAP, body("e"))
+    for watch in (idle, later):
+        assert [name_of(event.object) for event in watch.poll()] == ["e"]
+
+
+def test_a_label_that_was_never_asked_for_finds_what_is_there_and_what_comes() -> None:
+    store = new_store()
+    for name, value in (("a", "x"), ("b", "y"), ("c", "x")):
+        store.create(CONFIG_MAP, body(name, meta={"labels": {"team": value, "tier": "one"}}))
+
+    def found(**labels: str) -> list[str]:
+        return [name_of(obj) for obj in store.list(CONFIG_MAP, labels=labels).items]
+
+    assert found(team="x") == ["a", "c"]
+    assert found(team="x", tier="one") == ["a", "c"]
+    assert found(team="x", tier="two") == []
+    store.patch(CONFIG_MAP, "a", "default", {"metadata": {"labels": {"team": "y"}}})
+    store.delete(CONFIG_MAP, "b", "default")
+    store.create(CONFIG_MAP, body("d", meta={"labels": {"team": "y"}}))
+    assert found(team="x") == ["c"]
+    assert found(team="y") == ["a", "d"]
+
+
 def test_compaction_forgets_every_version_but_the_newest() -> None:
     store = new_store()
     first = store.create(CONFIG_MAP, body("a"))["metadata"]["resourceVersion"]
