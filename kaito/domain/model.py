@@ -9,6 +9,7 @@ from typing import Final
 
 from kaito.domain.linear import Linear, linears_of
 from kaito.domain.quantization import QUANTIZATIONS, Quantization
+from kaito.domain.weights import WeightLayout
 from kaito.domain.workspace import TuningMethod
 
 __all__ = [
@@ -205,6 +206,7 @@ class ModelProfile:
     indexer: Indexer | None = None
     experts: Experts | None = None
     kv_cache_dtype: str | None = None  # None: 16 bits
+    weights: WeightLayout | None = None  # None: only weight_bytes is known
     loaded_bytes: int | None = None  # of the weights on GPUs, where padding makes them larger
     stated_parameters: int | None = None  # where the weight files cannot tell how many
     least_compute_capability: tuple[int, int] | None = None  # where the engines' do not suffice
