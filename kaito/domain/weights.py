@@ -1,4 +1,4 @@
-"""Where a model's weights lie: what tensor parallelism divides and what every rank holds in full."""
+"""Where weights lie: what tensor parallelism divides, what every rank holds in full."""
 
 from dataclasses import dataclass
 

@@ -1,0 +1,158 @@
+"""From a Hugging Face config.json to a ModelProfile, with the weights of each block.
+
+The parts of each block (`parts.py`) are listed as vLLM builds them, from the config alone, and
+counted in their number formats (`formats.py`).
+"""
+
+from collections.abc import Iterable, Mapping
+from math import ceil
+from typing import Any, Final
+
+from kaito.domain.hf_config.config import Config, InvalidModel, invalid
+from kaito.domain.hf_config.families import READERS, TEXT_MODELS
+from kaito.domain.hf_config.formats import part_bytes
+from kaito.domain.hf_config.parts import Cache, Decoder, Part, Share
+from kaito.domain.model import (
+    BYTES_PER_PARAMETER,
+    EngineName,
+    LocalAttention,
+    ModelProfile,
+    RecurrentLayers,
+)
+from kaito.domain.names import did_you_mean
+from kaito.domain.quantity import GIB
+from kaito.domain.weights import LayerWeights, WeightLayout
+
+__all__ = ["InvalidModel", "profile_from_config"]
+
+_VOCABULARY_MULTIPLE: Final = 64  # vllm .../vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE
+_DISK_BESIDE_WEIGHTS: Final = 80 * GIB  # image and working space, as in KAITO's catalogue
+_LIMIT: Final = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+
+
+def profile_from_config(
+    config: Mapping[str, Any],
+    *,
+    name: str,
+    hf_id: str = "",
+    weight_bytes: int | None = None,
+    source: str,
+) -> ModelProfile:
+    """What the config.json `config` describes; `weight_bytes` are of the files that are loaded,
+    None counts them from the config alone.
+
+    Raises: InvalidModel (an architecture that is not known or not read, a key that is missing,
+    contradicts another or has an impossible value).
+    """
+    whole = Config(config)
+    architecture = _architecture(whole)
+    inner = whole.section("text_config", "llm_config", "language_config")
+    text = inner or whole
+    reader = READERS.get(TEXT_MODELS.get(architecture, architecture))
+    if reader is None:
+        raise invalid(
+            "architectures",
+            f"kaito cannot read {architecture!r}",
+            did_you_mean(architecture, sorted({*READERS, *TEXT_MODELS})),
+        )
+    decoder = reader(text)
+    vocabulary = text.integer("vocab_size")
+    dtype = _dtype(text, whole)
+    tied = _tied(text, whole)
+    layout = _layout(decoder, vocabulary, tied=tied, width=BYTES_PER_PARAMETER[dtype])
+    parameters = _parameters(decoder, vocabulary, tied=tied)
+    size = layout.total if weight_bytes is None else weight_bytes
+    if size < 1:
+        raise invalid("weight_bytes", f"must be at least 1, got {size}", "Fetch the weights again")
+    locals_ = decoder.count(Cache.LOCAL)
+    states = decoder.count(Cache.STATE)
+    return ModelProfile(
+        name=name,
+        hf_id=hf_id,
+        revision=None,
+        license="unknown",
+        architecture=architecture,
+        layers=len(decoder.blocks),
+        hidden_size=decoder.hidden,
+        intermediate_size=decoder.intermediate,
+        attention=decoder.attention,
+        vocab_size=vocabulary,
+        tied_embeddings=tied,
+        token_limit=text.integer(*_LIMIT),
+        weight_bytes=size,
+        dtype=dtype,
+        quantization=None,
+        disk_bytes=ceil(size / GIB) * GIB + _DISK_BESIDE_WEIGHTS,
+        runtimes=(EngineName.VLLM,),
+        local_attention=LocalAttention(
+            layers=locals_, window=decoder.window, attention=decoder.local
+        )
+        if decoder.local and decoder.window
+        else None,
+        recurrent=RecurrentLayers(layers=states, state_bytes=decoder.state_bytes)
+        if states
+        else None,
+        cacheless_layers=decoder.count(Cache.NONE),
+        indexer=decoder.indexer,
+        experts=decoder.experts,
+        weights=layout,
+        stated_parameters=parameters,
+        source=source,
+    )
+
+
+def _architecture(config: Config) -> str:
+    names = config.strings("architectures")
+    if not names:
+        raise invalid("architectures", "is missing or empty")
+    return names[0]
+
+
+def _dtype(text: Config, whole: Config) -> str:
+    """The number format that vLLM's --dtype auto chooses: float32 becomes 16 bits.
+
+    Source: vllm-project/vllm vllm/config/model.py, _resolve_auto_dtype.
+    """
+    name = text.text("dtype", "torch_dtype") or whole.text("dtype", "torch_dtype")
+    dtype = name.removeprefix("torch.") or "bfloat16"
+    if dtype == "float32":
+        return "bfloat16"
+    if dtype not in ("bfloat16", "float16"):
+        raise invalid("torch_dtype", f"must be bfloat16, float16 or float32, got {name!r}")
+    return dtype
+
+
+def _tied(text: Config, whole: Config) -> bool:
+    inner = "tie_word_embeddings" in text
+    return (text if inner else whole).switch("tie_word_embeddings", default=_tied_by_default(text))
+
+
+def _tied_by_default(text: Config) -> bool:
+    """Source: the families' configuration classes in huggingface/transformers."""
+    return text.text("model_type").startswith(("gemma", "falcon"))
+
+
+def _layout(decoder: Decoder, vocabulary: int, *, tied: bool, width: int) -> WeightLayout:
+    padded = ceil(vocabulary / _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
+    embedding = padded * decoder.hidden * width
+    return WeightLayout(
+        embedding=embedding + sum(part_bytes(part, width, None) for part in decoder.beside),
+        lm_head=0 if tied else embedding + padded * decoder.head_bias * width,
+        layers=tuple(_layer(block.parts, width) for block in decoder.blocks),
+        final_norm=decoder.final_norm * width,
+    )
+
+
+def _layer(parts: Iterable[Part], width: int) -> LayerWeights:
+    sizes = dict.fromkeys(Share, 0)
+    for part in parts:
+        sizes[part.share] += part_bytes(part, width, None)
+    return LayerWeights(
+        sharded=sizes[Share.SPLIT], replicated=sizes[Share.WHOLE], experts=sizes[Share.EXPERTS]
+    )
+
+
+def _parameters(decoder: Decoder, vocabulary: int, *, tied: bool) -> int:
+    parts = [*decoder.beside, *(part for block in decoder.blocks for part in block.parts)]
+    embeddings = vocabulary * decoder.hidden * (1 if tied else 2) + vocabulary * decoder.head_bias
+    return sum(part.parameters for part in parts) + embeddings + decoder.final_norm
