@@ -5,6 +5,7 @@ counted in their number formats (`formats.py`).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from kaito.domain.hf_config.families import READERS, TEXT_MODELS
 from kaito.domain.hf_config.formats import part_bytes, predominant
 from kaito.domain.hf_config.parts import Cache, Decoder, Part, Share
 from kaito.domain.hf_config.quantization import Scheme, scheme_of
+from kaito.domain.hf_config.rotary import rotary_elements
+from kaito.domain.hf_config.vision import vision_parameters
 from kaito.domain.model import (
     BYTES_PER_PARAMETER,
     EngineName,
@@ -49,7 +52,8 @@ def profile_from_config(
     architecture = _architecture(whole)
     inner = whole.section("text_config", "llm_config", "language_config")
     text = inner or whole
-    reader = READERS.get(TEXT_MODELS.get(architecture, architecture))
+    language = TEXT_MODELS.get(architecture, architecture)
+    reader = READERS.get(language)
     if reader is None:
         raise invalid(
             "architectures",
@@ -62,10 +66,17 @@ def profile_from_config(
     tied = _tied(text, whole)
     linears = [part.name for block in decoder.blocks for part in block.parts if part.linear]
     scheme = scheme_of(whole, text, linears)
-    layout, quantization = _layout(
-        decoder, vocabulary, scheme, tied=tied, width=BYTES_PER_PARAMETER[dtype]
+    width = BYTES_PER_PARAMETER[dtype]
+    layout, quantization = _layout(decoder, vocabulary, scheme, tied=tied, width=width)
+    limit = text.integer(*_LIMIT)
+    tower = vision_parameters(whole, decoder.hidden)
+    video = architecture.startswith("Qwen") and architecture != language
+    layout = replace(
+        layout,
+        vision=tower * width,
+        rotary=rotary_elements(text, decoder, limit, video=video) * width,
     )
-    parameters = _parameters(decoder, vocabulary, tied=tied)
+    parameters = _parameters(decoder, vocabulary, tied=tied) + tower
     size = layout.total if weight_bytes is None else weight_bytes
     if size < 1:
         raise invalid("weight_bytes", f"must be at least 1, got {size}", "Fetch the weights again")
@@ -83,14 +94,17 @@ def profile_from_config(
         attention=decoder.attention,
         vocab_size=vocabulary,
         tied_embeddings=tied,
-        token_limit=text.integer(*_LIMIT),
+        token_limit=limit,
         weight_bytes=size,
         dtype=dtype,
         quantization=quantization,
         disk_bytes=ceil(size / GIB) * GIB + _DISK_BESIDE_WEIGHTS,
         runtimes=(EngineName.VLLM,),
         local_attention=LocalAttention(
-            layers=locals_, window=decoder.window, attention=decoder.local
+            layers=locals_,
+            window=decoder.window,
+            attention=decoder.local,
+            chunked=decoder.chunked,
         )
         if decoder.local and decoder.window
         else None,
