@@ -26,7 +26,8 @@ _OUTLIER: Final = 0.3  # residuals (of logarithms) beyond this count in proporti
 _ROUNDS: Final = 12
 _DIFFERENCE: Final = 1e-3
 _ENOUGH: Final = 1e-3  # a round that lowers the objective by a smaller share is the last
-_LARGEST_STEP: Final = 1.0
+_DAMPING: Final = 1e-3
+_TINY: Final = 1e-12
 
 _Vector = list[float]
 
@@ -73,7 +74,7 @@ def calibrate(points: Sequence[Measurement], start: Efficiency | None = None) ->
 def _fit(
     points: Sequence[Measurement], prior: Efficiency, start: Efficiency, pull: float
 ) -> Efficiency:
-    """Levenberg and Marquardt's method on the logarithms of the efficiencies.
+    """Gauss and Newton's method, slightly damped, on the logarithms of the efficiencies.
 
     The objective: weighted squared logarithms of predicted over measured, outliers in proportion,
     plus `pull` squared times the squared logarithms of efficiency over prior.
@@ -92,28 +93,16 @@ def _fit(
         return found + [pull * one for one in logs]
 
     logs = [log(getattr(start, name) / getattr(prior, name)) for name in _NAMES]
-    now = residuals(logs)
-    damping = 1e-2
-    for _ in range(_ROUNDS):
-        matrix, vector = _normal_equations(residuals, logs, now)
-        before = _objective(now)
-        while True:
-            step = _solve(_damped(matrix, damping), vector)
-            tried = [
-                a + max(-_LARGEST_STEP, min(_LARGEST_STEP, b))
-                for a, b in zip(logs, step, strict=True)
-            ]
-            then = residuals(tried)
-            if _objective(then) < before or damping > 1e6:
-                break
-            damping *= 5
-        gained = before - _objective(then)
-        if gained <= 0:
-            break
-        logs, now, damping = tried, then, damping / 5
-        if gained < _ENOUGH * before:
-            break
-    return _scaled(prior, logs)
+    best = residuals(logs), logs
+    gained, rounds = 1.0, 0
+    while gained > _ENOUGH and rounds < _ROUNDS:
+        now, logs = best
+        step = _solve(*_normal_equations(residuals, logs, now))
+        tried = [a + max(-1.0, min(1.0, b)) for a, b in zip(logs, step, strict=True)]
+        best = min(best, (residuals(tried), tried), key=lambda pair: _objective(pair[0]))
+        gained = 1 - _objective(best[0]) / max(_objective(now), _TINY)
+        rounds += 1
+    return _scaled(prior, best[1])
 
 
 def _scaled(prior: Efficiency, logs: _Vector) -> Efficiency:
@@ -132,7 +121,7 @@ def _objective(residuals: _Vector) -> float:
 def _normal_equations(
     residuals: Callable[[_Vector], _Vector], logs: _Vector, now: _Vector
 ) -> tuple[list[_Vector], _Vector]:
-    """J'WJ and -J'Wr, with a Jacobian from differences."""
+    """J'WJ, its diagonal a little enlarged, and -J'Wr; the Jacobian J is taken from differences."""
     columns: list[_Vector] = []
     for index in range(len(logs)):
         moved = list(logs)
@@ -141,14 +130,9 @@ def _normal_equations(
     weight = [1.0 if abs(x) < _OUTLIER else _OUTLIER / abs(x) for x in now]
     weighted = [[w * x for w, x in zip(weight, column, strict=True)] for column in columns]
     matrix = [[_dot(a, b) for b in columns] for a in weighted]
+    for index, row in enumerate(matrix):
+        row[index] *= 1 + _DAMPING
     return matrix, [-_dot(a, now) for a in weighted]
-
-
-def _damped(matrix: list[_Vector], damping: float) -> list[_Vector]:
-    return [
-        [x * (1 + damping) if i == j else x for j, x in enumerate(row)]
-        for i, row in enumerate(matrix)
-    ]
 
 
 def _dot(a: _Vector, b: _Vector) -> float:

@@ -51,7 +51,8 @@ class Layout:
     """How one replica of a model lies on GPUs.
 
     `data_parallel` counts attention replicas of `tensor_parallel` GPUs each that share one set of
-    routed experts, whether each GPU holds whole experts or a slice of all. `eager` means that kernels are launched one by one, not replayed from a CUDA graph.
+    routed experts, whether each GPU holds whole experts or a slice of all. `eager` means that
+    kernels are launched one by one, not replayed from a CUDA graph.
     """
 
     tensor_parallel: int = 1
@@ -227,7 +228,8 @@ def step_model(model: ModelProfile, gpu: Gpu, layout: Layout, efficiency: Effici
 
 
 def peak_flops(gpu: Gpu, quantization: str | None = None) -> float:
-    """Dense FLOP/s of the tensor cores on weights in a format (a key of QUANTIZATIONS; None: 16 bits).
+    """Dense FLOP/s of the tensor cores on weights in a format (a key of QUANTIZATIONS, None for 16
+    bits).
 
     fp8 runs at twice the 16-bit rate from Ada on, nvfp4 at four times and mxfp4 (with fp8
     activations) at twice from Blackwell on. Everything else is unpacked to 16 bits first.
@@ -239,7 +241,7 @@ def peak_flops(gpu: Gpu, quantization: str | None = None) -> float:
 
 
 def link_bytes_per_s(gpu: Gpu) -> float:
-    """Bytes per second, one way, from one GPU to the others of its machine: NVLink, or else PCIe."""
+    """Bytes per second, one way, from one GPU to the others of its machine: NVLink or PCIe."""
     if gpu.nvlink_bytes_per_s is not None:
         return gpu.nvlink_bytes_per_s
     major = (gpu.compute_capability or (7, 0))[0]

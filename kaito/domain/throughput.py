@@ -5,15 +5,13 @@ running sequence by one token and fills what is left of its token budget with pr
 a prompt lengthens the steps of everybody else. docs/throughput.md derives each formula.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from kaito.domain.step_time import StepModel
 
 __all__ = [
     "Demand",
-    "Load",
     "Performance",
     "closed_loop",
     "cost_per_million_tokens",
@@ -22,6 +20,7 @@ __all__ = [
 ]
 
 _BISECTIONS: Final = 40
+_NEXT_TO_NONE: Final = 1e-3  # sequences
 _LARGEST_BATCH: Final = 1024  # vLLM's largest default --max-num-seqs
 
 
@@ -78,21 +77,13 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """A rate of requests (per second, of one replica) and what it gives."""
-
-    rate: float
-    performance: Performance
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Steps:
-    """The steps of an engine that runs `running` sequences, in seconds."""
+    """The steps of an engine that runs so many sequences, in seconds."""
 
     decode: float  # a step without a prompt
-    mixed: float  # a step with a share of one prompt
-    shares: float  # steps that one prompt takes
-    running: float
+    mixed: float  # a step with a share of `group` prompts
+    group: float  # prompts that are worked on together
+    shares: float  # steps that they take
 
     @property
     def prompt(self) -> float:
@@ -102,7 +93,7 @@ class _Steps:
     @property
     def added(self) -> float:
         """What one prompt adds to the time of everybody else's next tokens."""
-        return self.shares * (self.mixed - self.decode)
+        return self.shares * (self.mixed - self.decode) / self.group
 
 
 def closed_loop(
@@ -122,8 +113,8 @@ def closed_loop(
     answer = steps.prompt + demand.output_tokens * tpot
     busy = min(1.0, running * steps.prompt / (running * steps.prompt + answer))
     current = busy * steps.mixed + (1 - busy) * steps.decode
-    # Prompts that come during the same step are worked on together.
-    company = min(running - 1, running / answer * current) if running > 1 else 0.0
+    # Prompts that come during the same step are worked on together; more than one are in `group`.
+    company = min(1.0, max(0.0, running - 1) / answer * current)
     first = step.request_s + current / 2 + steps.prompt + company * steps.added
     if rounds is not None:
         first += (_burst(step, demand, running) - first + step.request_s) / rounds
@@ -144,58 +135,42 @@ def open_loop(step: StepModel, demand: Demand, rate: float) -> Performance | Non
     """Requests that come at random (Poisson), `rate` per second; None if that is more than the
     replica can ever answer."""
     assert rate > 0, rate
-
-    def surplus(running: float) -> float:
-        return closed_loop(step, demand, running).requests_per_s - rate
-
-    most = demand.slots
-    if surplus(most) <= 0:
+    if closed_loop(step, demand, demand.slots).requests_per_s <= rate:
         return None
-    running = _root(surplus, 0.0, most)
-    steps = _steps(step, demand, running)
-    steady = closed_loop(step, demand, running)
-    load = min(1.0, rate * steps.prompt)
-    if load >= 1:
-        return None
-    queue = load / (2 * (1 - load)) * steps.prompt  # M/D/1
-    return Performance(
-        ttft_s=steady.ttft_s + queue,
-        tpot_s=steady.tpot_s,
-        running=running,
-        waiting=rate * queue,
-        requests_per_s=rate,
-        tokens_per_s=rate * demand.output_tokens,
-        saturated=False,
-    )
+    low, high = 0.0, demand.slots
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if closed_loop(step, demand, middle).requests_per_s > rate:
+            high = middle
+        else:
+            low = middle
+    return _at_random(step, demand, high)
 
 
 def largest_rate(
     step: StepModel, demand: Demand, *, ttft_s: float | None = None, tpot_s: float | None = None
-) -> Load | None:
+) -> Performance | None:
     """The most requests per second that keep both means; None if not even a single one does."""
     assert ttft_s is None or ttft_s > 0, ttft_s
     assert tpot_s is None or tpot_s > 0, tpot_s
 
-    def kept(found: Performance | None) -> bool:
-        return (
-            found is not None
-            and (ttft_s is None or found.ttft_s <= ttft_s)
-            and (tpot_s is None or found.tpot_s <= tpot_s)
-        )
+    def kept(running: float) -> Performance | None:
+        found = _at_random(step, demand, running)
+        first = ttft_s is None or found.ttft_s <= ttft_s
+        return found if first and (tpot_s is None or found.tpot_s <= tpot_s) else None
 
-    most = closed_loop(step, demand, demand.slots).requests_per_s
-    low, high = most * 1e-6, most
-    if not kept(open_loop(step, demand, low)):
+    low, high = _NEXT_TO_NONE, demand.slots
+    best = kept(low)
+    if best is None:
         return None
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        if kept(open_loop(step, demand, middle)):
-            low = middle
-        else:
+        found = kept(middle)
+        if found is None:
             high = middle
-    found = open_loop(step, demand, low)
-    assert found is not None, low
-    return Load(rate=low, performance=found)
+        else:
+            low, best = middle, found
+    return best
 
 
 def cost_per_million_tokens(usd_per_hour: float, tokens_per_s: float) -> float:
@@ -205,19 +180,36 @@ def cost_per_million_tokens(usd_per_hour: float, tokens_per_s: float) -> float:
     return usd_per_hour / 3600 / tokens_per_s * 1e6
 
 
+def _at_random(step: StepModel, demand: Demand, running: float) -> Performance:
+    """Poisson arrivals at the rate that keeps so many sequences running. A prompt waits for others
+    as in a queue with one server that takes the same time for each (M/D/1)."""
+    steady = closed_loop(step, demand, running)
+    steps = _steps(step, demand, running)
+    load = steady.requests_per_s * steps.added
+    assert load < 1, load  # an answer takes at least what all running prompts add
+    queue = load / (2 * (1 - load)) * steps.prompt / steps.group
+    waiting = steady.requests_per_s * queue
+    return replace(steady, ttft_s=steady.ttft_s + queue, waiting=waiting)
+
+
 def _steps(step: StepModel, demand: Demand, running: float) -> _Steps:
     # Each pipeline stage works on its own part of the sequences.
     batch = running / step.pipeline_parallel
-    decode = step.seconds(decodes=batch, context=demand.context)
-    shares = max(1.0, demand.input_tokens / demand.batched_tokens)
+    # A sequence's first token is its prompt's; the others are decoded.
+    later = 1 - 1 / demand.output_tokens
+    decode = step.seconds(decodes=batch * later, context=demand.context)
+    # As many prompts come per step as sequences end in it; less than one has a step to itself.
+    group = max(1.0, running / demand.output_tokens)
+    tokens = group * demand.input_tokens
+    shares = max(1.0, tokens / demand.batched_tokens)
     mixed = step.seconds(
-        prefill_tokens=demand.input_tokens / shares,
+        prefill_tokens=tokens / shares,
         prefill_context=demand.input_tokens / 2,
-        prefills=1 / shares,
-        decodes=max(0.0, batch - 1),
+        prefills=group / shares,
+        decodes=max(0.0, batch - group),
         context=demand.context,
     )
-    return _Steps(decode=decode, mixed=max(mixed, decode), shares=shares, running=running)
+    return _Steps(decode=decode, mixed=max(mixed, decode), group=group, shares=shares)
 
 
 def _burst(step: StepModel, demand: Demand, prompts: float) -> float:
@@ -232,14 +224,3 @@ def _burst(step: StepModel, demand: Demand, prompts: float) -> float:
         context=demand.input_tokens,
     )
     return one * (count + 1) / 2
-
-
-def _root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a rising function passes zero between `low` (below) and `high` (above)."""
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if rising(middle) > 0:
-            high = middle
-        else:
-            low = middle
-    return high
