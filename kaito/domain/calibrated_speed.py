@@ -1,5 +1,7 @@
-"""Efficiencies as fitted to presets/calibration/latency.yaml; tests/unit/adapters/test_latency_table.py
-fits them again."""
+"""Efficiencies as fitted to presets/calibration/latency.yaml.
+
+tests/unit/adapters/test_latency_table.py fits them again.
+"""
 
 from typing import Final
 
