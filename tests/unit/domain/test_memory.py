@@ -18,10 +18,10 @@ from kaito.domain.memory import (
     kv_bytes_per_token,
     kv_cache_bytes,
     max_num_batched_tokens,
-    tuning_memory,
 )
 from kaito.domain.model import Attention, ModelProfile, RecurrentLayers
 from kaito.domain.quantity import GIB
+from kaito.domain.tuning_memory import tuning_memory
 from kaito.domain.workspace import TuningMethod
 
 H100 = "NVIDIA H100 SXM 80GB"

@@ -1,0 +1,39 @@
+"""What no formula gives of vLLM's memory: constants read off start-up logs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from kaito.domain.quantity import GIB
+
+__all__ = ["MEASURED", "EngineConstants"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConstants:
+    """Bytes per GPU.
+
+    `runtime_*` is what grows outside of torch while vLLM starts: kernels and libraries, and NCCL's
+    buffers within a tensor-parallel group; ranks of a pipeline connect later. CUDA graphs are
+    `graphs_base` and so much for each layer of a rank, and more for each with routed experts.
+    No start-up log shows less than `least_activations`.
+    """
+
+    runtime_alone: int
+    runtime_tensor: int
+    runtime_pipeline: int
+    graphs_base: int
+    graphs_per_layer: int
+    graphs_per_expert_layer: int
+    least_activations: int
+
+
+MEASURED: Final = EngineConstants(
+    runtime_alone=int(0.25 * GIB),
+    runtime_tensor=int(2.09 * GIB),
+    runtime_pipeline=int(0.25 * GIB),
+    graphs_base=int(0.41 * GIB),
+    graphs_per_layer=int(0.0150 * GIB),
+    graphs_per_expert_layer=int(0.020 * GIB),
+    least_activations=int(0.75 * GIB),
+)
+"""Fitted on presets/calibration/memory.yaml by `domain.calibration`, rounded."""
