@@ -29,7 +29,7 @@ from kaito.domain.vllm_defaults import (
     release,
     stage_layers,
 )
-from kaito.domain.vllm_profile_run import Step, profile_run_bytes
+from kaito.domain.vllm_profile_run import TRITON_KERNELS, Step, profile_run_bytes
 
 __all__ = [
     "FRAGMENTATION_SHARE",
@@ -50,6 +50,7 @@ __all__ = [
     "kv_cache_tokens",
     "max_num_batched_tokens",
     "memory_by_context",
+    "outside_budget_bytes",
     "priors",
     "vllm_ranks",
 ]
@@ -78,6 +79,12 @@ TORCH_RUNTIME_BYTES: Final = int(0.6 * GIB)
 _GRAPHS_IN_BUDGET: Final = (0, 21)
 """First release that takes CUDA graphs from the KV cache. Source: vllm-project/vllm
 vllm/v1/worker/gpu_worker.py, determine_available_memory ("default since v0.21.0")."""
+
+
+_MXFP4_WARM_UP_BYTES: Final = int(1.9 * GIB)
+"""What stays allocated after the CUDA graphs when triton_kernels multiply mxfp4 experts, found from
+one failure: gpt-oss-20b on an H100 with a share of 0.95 wants 786 MiB more for its sampler and has
+552 MiB, where the rest would leave 2.4 GiB (llm-d-incubation/llm-d-planner pull request 205)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +162,14 @@ def budget_bytes(gpu: Gpu, engine: EngineName, utilization: Fraction | None = No
 def graphs_within_budget(version: str) -> bool:
     """Whether this vLLM takes the CUDA graphs out of its share of the card."""
     return release(version) >= _GRAPHS_IN_BUDGET
+
+
+def outside_budget_bytes(model: ModelProfile, gpu: Gpu, version: str, rank: Rank) -> int:
+    """Bytes that vLLM takes of the card once its share is filled: CUDA graphs where the share does
+    not hold them, and what mxfp4 experts need to warm up."""
+    graphs = 0 if graphs_within_budget(version) else rank.fixed.cuda_graphs
+    triton = model.quantization == "mxfp4" and gpu.compute_capability == TRITON_KERNELS
+    return graphs + (_MXFP4_WARM_UP_BYTES if triton else 0)
 
 
 def kv_bytes_per_token(

@@ -15,7 +15,7 @@ from kaito.domain.gpu import Gpu
 from kaito.domain.model import BYTES_PER_PARAMETER, ModelProfile
 from kaito.domain.quantity import MIB
 
-__all__ = ["Step", "profile_run_bytes"]
+__all__ = ["TRITON_KERNELS", "Step", "profile_run_bytes"]
 
 _FLOAT32: Final = 4
 _CUBLAS_WORKSPACE_BYTES: Final = 32 * MIB
@@ -36,7 +36,7 @@ _MULTIPROCESSORS: Final = 132
 _KEPT_WORKSPACES: Final = (0, 13)
 """First release that keeps the experts' workspaces. Source: vllm-project/vllm
 vllm/v1/worker/workspace.py, WorkspaceManager."""
-_TRITON_KERNELS: Final = (9, 0)
+TRITON_KERNELS: Final = (9, 0)
 """Where OpenAI's triton_kernels multiply mxfp4 experts, which need no workspace.
 Source: vllm-project/vllm vllm/model_executor/layers/quantization/mxfp4.py."""
 
@@ -106,7 +106,7 @@ def _expert_workspaces(model: ModelProfile, gpu: Gpu, step: Step, width: int) ->
     experts = model.experts
     if experts is None:
         return 0
-    if model.quantization == "mxfp4" and gpu.compute_capability == _TRITON_KERNELS:
+    if model.quantization == "mxfp4" and gpu.compute_capability == TRITON_KERNELS:
         return 0
     inner = ceil(experts.intermediate_size / step.tensor_parallel)
     first = 2 * inner if experts.gated else inner
