@@ -46,7 +46,8 @@ class Attention:
     """The shape of one attention layer; head_dim and ranks count elements.
 
     Multi-head (kv_heads == heads), grouped-query and multi-query attention cache
-    2 x kv_heads x head_dim elements per token. Multi-head latent attention (DeepSeek) caches one
+    2 x kv_heads x head_dim elements per token, or kv_heads x (head_dim + v_head_dim) where values
+    have a size of their own (MiMo). Multi-head latent attention (DeepSeek) caches one
     compressed vector of kv_lora_rank + qk_rope_head_dim elements, on every GPU in full; its
     head_dim is that of queries, rotated part included, and v_head_dim that of values.
     `sliding_window` is recorded, not used: neither engine frees what lies outside the window of a
@@ -89,7 +90,8 @@ class Attention:
         """
         if self.kv_lora_rank is not None and self.qk_rope_head_dim is not None:
             return self.kv_lora_rank + self.qk_rope_head_dim
-        return 2 * max(1, self.kv_heads // tensor_parallel) * self.head_dim
+        heads = max(1, self.kv_heads // tensor_parallel)
+        return heads * (self.head_dim + (self.v_head_dim or self.head_dim))
 
     def splits_into(self, tensor_parallel: int) -> bool:
         """Whether vLLM can shard the heads over so many GPUs: query heads must divide evenly, KV
@@ -116,12 +118,14 @@ class TuningSupport:
 class LocalAttention:
     """Layers that look back over `window` tokens only, beside others that see the whole context.
 
-    vLLM's hybrid cache manager frees what lies outside the window of such layers.
+    vLLM's hybrid cache manager frees what lies outside the window of such layers. `chunked` layers
+    (Llama 4) see the tokens of their own chunk of `window` tokens.
     """
 
     layers: int
     window: int  # tokens
     attention: Attention
+    chunked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +147,13 @@ class Indexer:
 
     layers: int
     head_dim: int
+    element_bytes: int = 1  # 2: 16 bits without scales (MiniMax-M3)
 
     @property
     def cached_bytes(self) -> int:
         """Bytes that one layer caches per token."""
+        if self.element_bytes > 1:
+            return self.element_bytes * self.head_dim
         return self.head_dim + 4 * self.head_dim // _SCALE_GROUP
 
 

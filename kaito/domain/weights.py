@@ -33,6 +33,8 @@ class WeightLayout:
     rank holds the embedding, the last one `final_norm` and lm_head (a tied one twice over).
     `vision` are towers and projectors of other modalities, on the first pipeline rank; vLLM
     divides them by the tensor parallel size (--mm-encoder-tp-mode weights, its default).
+    `rotary` are the tables of positions, on every rank in full: they are in no file and not in
+    `total`, but vLLM counts them in the memory that loading the model took.
     """
 
     embedding: int
@@ -40,9 +42,10 @@ class WeightLayout:
     layers: tuple[LayerWeights, ...]
     final_norm: int = 0
     vision: int = 0
+    rotary: int = 0
 
     @property
     def total(self) -> int:
-        """Bytes of all weights on one rank that holds everything."""
+        """Bytes of all weights, as in the files that are loaded."""
         rest = self.embedding + self.lm_head + self.final_norm + self.vision
         return rest + sum(layer.total for layer in self.layers)

@@ -4,14 +4,18 @@ The parts of each block (`parts.py`) are listed as vLLM builds them, from the co
 counted in their number formats (`formats.py`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 from typing import Any, Final
 
 from kaito.domain.hf_config.config import Config, InvalidModel, invalid
 from kaito.domain.hf_config.families import READERS, TEXT_MODELS
-from kaito.domain.hf_config.formats import part_bytes
+from kaito.domain.hf_config.formats import part_bytes, predominant
 from kaito.domain.hf_config.parts import Cache, Decoder, Part, Share
+from kaito.domain.hf_config.quantization import Scheme, scheme_of
+from kaito.domain.hf_config.rotary import rotary_elements
+from kaito.domain.hf_config.vision import vision_parameters
 from kaito.domain.model import (
     BYTES_PER_PARAMETER,
     EngineName,
@@ -48,7 +52,8 @@ def profile_from_config(
     architecture = _architecture(whole)
     inner = whole.section("text_config", "llm_config", "language_config")
     text = inner or whole
-    reader = READERS.get(TEXT_MODELS.get(architecture, architecture))
+    language = TEXT_MODELS.get(architecture, architecture)
+    reader = READERS.get(language)
     if reader is None:
         raise invalid(
             "architectures",
@@ -59,8 +64,19 @@ def profile_from_config(
     vocabulary = text.integer("vocab_size")
     dtype = _dtype(text, whole)
     tied = _tied(text, whole)
-    layout = _layout(decoder, vocabulary, tied=tied, width=BYTES_PER_PARAMETER[dtype])
-    parameters = _parameters(decoder, vocabulary, tied=tied)
+    linears = [part.name for block in decoder.blocks for part in block.parts if part.linear]
+    scheme = scheme_of(whole, text, linears)
+    width = BYTES_PER_PARAMETER[dtype]
+    layout, quantization = _layout(decoder, vocabulary, scheme, tied=tied, width=width)
+    limit = text.integer(*_LIMIT)
+    tower = vision_parameters(whole, decoder.hidden)
+    video = architecture.startswith("Qwen") and architecture != language
+    layout = replace(
+        layout,
+        vision=tower * width,
+        rotary=rotary_elements(text, decoder, limit, video=video) * width,
+    )
+    parameters = _parameters(decoder, vocabulary, tied=tied) + tower
     size = layout.total if weight_bytes is None else weight_bytes
     if size < 1:
         raise invalid("weight_bytes", f"must be at least 1, got {size}", "Fetch the weights again")
@@ -78,14 +94,17 @@ def profile_from_config(
         attention=decoder.attention,
         vocab_size=vocabulary,
         tied_embeddings=tied,
-        token_limit=text.integer(*_LIMIT),
+        token_limit=limit,
         weight_bytes=size,
         dtype=dtype,
-        quantization=None,
+        quantization=quantization,
         disk_bytes=ceil(size / GIB) * GIB + _DISK_BESIDE_WEIGHTS,
         runtimes=(EngineName.VLLM,),
         local_attention=LocalAttention(
-            layers=locals_, window=decoder.window, attention=decoder.local
+            layers=locals_,
+            window=decoder.window,
+            attention=decoder.local,
+            chunked=decoder.chunked,
         )
         if decoder.local and decoder.window
         else None,
@@ -132,24 +151,37 @@ def _tied_by_default(text: Config) -> bool:
     return text.text("model_type").startswith(("gemma", "falcon"))
 
 
-def _layout(decoder: Decoder, vocabulary: int, *, tied: bool, width: int) -> WeightLayout:
+def _layout(
+    decoder: Decoder, vocabulary: int, scheme: Scheme, *, tied: bool, width: int
+) -> tuple[WeightLayout, str | None]:
+    """The weights, and the name of the format that most of the linear layers are in."""
     padded = ceil(vocabulary / _VOCABULARY_MULTIPLE) * _VOCABULARY_MULTIPLE
-    embedding = padded * decoder.hidden * width
-    return WeightLayout(
-        embedding=embedding + sum(part_bytes(part, width, None) for part in decoder.beside),
-        lm_head=0 if tied else embedding + padded * decoder.head_bias * width,
-        layers=tuple(_layer(block.parts, width) for block in decoder.blocks),
+    embedding = Part(name="model.embed_tokens", outputs=padded, inputs=decoder.hidden)
+    head = Part(name="lm_head", outputs=padded, inputs=decoder.hidden, bias=decoder.head_bias)
+    elements: dict[str, int] = {}
+    layers = []
+    for block in decoder.blocks:
+        sizes = dict.fromkeys(Share, 0)
+        for part in block.parts:
+            chosen = scheme.format_of(part.name) if part.linear else None
+            sizes[part.share] += part_bytes(part, width, chosen)
+            if chosen is not None:
+                elements[chosen.name] = elements.get(chosen.name, 0) + part.parameters
+        layers.append(
+            LayerWeights(
+                sharded=sizes[Share.SPLIT],
+                replicated=sizes[Share.WHOLE],
+                experts=sizes[Share.EXPERTS],
+            )
+        )
+    layout = WeightLayout(
+        embedding=part_bytes(embedding, width, None)
+        + sum(part_bytes(part, width, None) for part in decoder.beside),
+        lm_head=0 if tied else part_bytes(head, width, scheme.format_of(head.name)),
+        layers=tuple(layers),
         final_norm=decoder.final_norm * width,
     )
-
-
-def _layer(parts: Iterable[Part], width: int) -> LayerWeights:
-    sizes = dict.fromkeys(Share, 0)
-    for part in parts:
-        sizes[part.share] += part_bytes(part, width, None)
-    return LayerWeights(
-        sharded=sizes[Share.SPLIT], replicated=sizes[Share.WHOLE], experts=sizes[Share.EXPERTS]
-    )
+    return layout, predominant(elements)
 
 
 def _parameters(decoder: Decoder, vocabulary: int, *, tied: bool) -> int:

@@ -19,7 +19,7 @@ def grouped_attention(config: Config, hidden: int, *, prefix: str = "") -> Atten
         return tuple(f"{prefix}{name}" for name in names) + (names if prefix else ())
 
     heads = config.integer(*keys("num_attention_heads", "n_head", "num_heads"))
-    kv_heads = config.optional(*keys("num_key_value_heads", "num_kv_heads", "n_head_kv"))
+    kv_heads = config.optional(*keys("num_key_value_heads", "num_kv_heads", "num_attention_groups"))
     if kv_heads is None:
         kv_heads = 1 if config.switch("multi_query") else heads
     head_dim = config.optional(*keys("head_dim", "attention_head_dim"))

@@ -3,6 +3,7 @@
 What families do differently is a `Style`; `families.py` has the table.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,6 +20,7 @@ from kaito.domain.hf_config.feed_forward import (
     blocks_with_experts,
     dense_parts,
     mixture_of,
+    of_length,
 )
 from kaito.domain.hf_config.parts import Block, Cache, Decoder, Part, below, vector
 from kaito.domain.model import Attention
@@ -36,6 +38,7 @@ _KINDS: Final = {
     "full_attention": Cache.FULL,
     "attention": Cache.FULL,
     "global_attention": Cache.FULL,
+    "deepseek_sparse_attention": Cache.FULL,
     "sliding_attention": Cache.LOCAL,
     "chunked_attention": Cache.LOCAL,
     "linear_attention": Cache.STATE,
@@ -55,36 +58,27 @@ class Style:
     norm_bias: bool = False
     gated_mlp: bool = True
     head_bias: bool = False
-    full_every: int = 0  # without layer_types: each n-th block sees the whole context, 0: all do
-    local_first: bool = True  # of a group of full_every, the full one is the last
+    full_every: int = 0  # without layer_types: each n-th block sees the whole context; 0: all do
     chunked: bool = False
     sinks: bool = False
     experts_name: str = "mlp"
     expert_bias: bool = False
     shared_gate: bool = False
+    shared_as_routed: bool = False  # one shared expert of the routed ones' size
     correction: bool = False
 
 
 def read_decoder(config: Config, style: Style) -> Decoder:
     """A decoder of attention blocks. Raises: InvalidModel."""
     layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
-    mixture = mixture_of(
-        config,
-        hidden,
-        blocks_with_experts(config, layers),
-        name=style.experts_name,
-        bias=style.expert_bias,
-        shared_gate=style.shared_gate,
-        correction=style.correction,
-    )
+    mixture = read_mixture(config, style, hidden, layers)
     indexer = IndexerShape(config) if "index_n_heads" in config else None
     if "kv_lora_rank" in config:
         kinds: tuple[Cache, ...] = (Cache.FULL,) * layers
         full = local = latent_attention(config)
     else:
         kinds = layer_kinds(config, layers, style)
-        full = grouped_attention(config, hidden)
-        local = full
+        full, local = attention_shapes(config, hidden)
     size = intermediate_size(config, hidden, mixture)
     attend = {
         Cache.FULL: attention_parts(config, style, full, hidden, indexer),
@@ -92,9 +86,9 @@ def read_decoder(config: Config, style: Style) -> Decoder:
     }
     bias = config.switch("mlp_bias") if style.mlp_bias is None else style.mlp_bias
     dense = below("mlp", dense_parts(hidden, size, gated=style.gated_mlp, bias=bias))
-    norms = (vector("norms", style.norms * hidden * (2 if style.norm_bias else 1)),)
+    norms = vector("norms", style.norms * hidden * (2 if style.norm_bias else 1))
     blocks = tuple(
-        Block(parts=attend[kind] + _feed_forward(mixture, layer, hidden, dense) + norms, cache=kind)
+        block(layer, kind, (*attend[kind], *feed_forward(mixture, layer, hidden, dense), norms))
         for layer, kind in enumerate(kinds)
     )
     windowed = Cache.LOCAL in kinds
@@ -113,10 +107,45 @@ def read_decoder(config: Config, style: Style) -> Decoder:
     )
 
 
-def _feed_forward(
+def block(layer: int, cache: Cache, parts: Iterable[Part]) -> Block:
+    """The block at that place, its parts named as in a checkpoint."""
+    return Block(parts=below(f"model.layers.{layer}", parts), cache=cache)
+
+
+def read_mixture(config: Config, style: Style, hidden: int, layers: int) -> Mixture | None:
+    """The routed experts; None without them. Raises: InvalidModel."""
+    return mixture_of(
+        config,
+        hidden,
+        blocks_with_experts(config, layers),
+        name=style.experts_name,
+        bias=style.expert_bias,
+        shared_gate=style.shared_gate,
+        shared_as_routed=style.shared_as_routed,
+        correction=style.correction,
+    )
+
+
+def feed_forward(
     mixture: Mixture | None, layer: int, hidden: int, dense: tuple[Part, ...]
 ) -> tuple[Part, ...]:
+    """The experts of that block, or the dense MLP."""
     return mixture.parts(hidden) if mixture and mixture.where[layer] else dense
+
+
+def attention_shapes(config: Config, hidden: int) -> tuple[Attention, Attention]:
+    """Of layers that see the whole context, and of those with a window, which MiMo, Step and
+    Gemma 4 give other heads. Raises: InvalidModel."""
+    full = grouped_attention(config, hidden)
+    other = config.section("attention_other_setting")
+    if other is not None:
+        return full, replace(grouped_attention(other, hidden), sliding_window=full.sliding_window)
+    if "swa_num_attention_heads" in config:
+        return full, grouped_attention(config, hidden, prefix="swa_")
+    if "global_head_dim" in config:
+        kv_heads = config.integer("num_global_key_value_heads", default=full.kv_heads)
+        return replace(full, head_dim=config.integer("global_head_dim"), kv_heads=kv_heads), full
+    return full, full
 
 
 def attention_parts(
@@ -156,6 +185,11 @@ def layer_kinds(config: Config, layers: int, style: Style) -> tuple[Cache, ...]:
     `layer_types_count` (how many there are of each) stands for a list with the rarest kind spread
     evenly. Raises: InvalidModel (unknown kind, a list of another length than the layers).
     """
+    for key in ("hybrid_layer_pattern", "no_rope_layers"):
+        marks = config.integers(key)
+        if marks:  # 1 where a layer has a window
+            marks = of_length(config, key, marks, layers)
+            return tuple(Cache.LOCAL if mark else Cache.FULL for mark in marks)
     listed = config.strings("layer_types")
     if listed:
         if len(listed) < layers:
@@ -171,10 +205,7 @@ def layer_kinds(config: Config, layers: int, style: Style) -> tuple[Cache, ...]:
     period = config.integer("sliding_window_pattern", default=style.full_every, least=0)
     if period < 2 or not _has_window(config):
         return (Cache.FULL,) * layers
-    full_at = period - 1 if style.local_first else 0
-    return tuple(
-        Cache.FULL if layer % period == full_at else Cache.LOCAL for layer in range(layers)
-    )
+    return tuple(Cache.LOCAL if (layer + 1) % period else Cache.FULL for layer in range(layers))
 
 
 def _has_window(config: Config) -> bool:

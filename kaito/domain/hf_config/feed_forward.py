@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kaito.domain.hf_config.config import Config, invalid
-from kaito.domain.hf_config.parts import Part, Share, below, matrix, router, vector
+from kaito.domain.hf_config.parts import Part, Share, below, matrix, router, vector, whole
 from kaito.domain.model import Experts
 
 _COUNT: Final = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
@@ -70,8 +70,8 @@ class Mixture:
         if self.shared_gate:
             parts.append(router("shared_expert_gate", 1, hidden))
         if self.input_size != hidden:
-            parts.append(matrix("fc1_latent_proj", self.input_size, hidden))
-            parts.append(matrix("fc2_latent_proj", hidden, self.input_size))
+            parts.append(whole("fc1_latent_proj", self.input_size, hidden))
+            parts.append(whole("fc2_latent_proj", hidden, self.input_size))
         return below(self.name, parts)
 
     @property
@@ -94,6 +94,7 @@ def mixture_of(
     name: str = "mlp",
     bias: bool = False,
     shared_gate: bool = False,
+    shared_as_routed: bool = False,
     correction: bool = False,
     gated: bool = True,
 ) -> Mixture | None:
@@ -110,7 +111,9 @@ def mixture_of(
         raise invalid(config.field(key), f"{per_token} experts per token of {count} in all")
     size = config.integer(*_SIZE)
     shared = config.integer(*_SHARED_SIZE, default=0, least=0)
-    if not shared:
+    if shared_as_routed:
+        shared = size
+    elif not shared:
         each = config.optional("shared_intermediate_size", least=0)
         shared = config.integer(*_SHARED_COUNT, default=0 if each is None else 1, least=0) * (
             size if each is None else each

@@ -103,6 +103,7 @@ class Decoder:
     final_norm: int = 0
     beside: tuple[Part, ...] = ()
     head_bias: bool = False
+    rotary: bool = True  # whether positions are rotated into queries and keys
 
     def count(self, cache: Cache) -> int:
         return sum(block.cache is cache for block in self.blocks)
