@@ -23,6 +23,7 @@ from kaito.domain.memory import (
     ServerSettings,
     graphs_within_budget,
     outside_budget_bytes,
+    routings,
     vllm_ranks,
 )
 from kaito.domain.model import ModelProfile
@@ -210,12 +211,11 @@ def memory_accuracy(
 
 def _start_up(point: MeasuredMemory, profile: ModelProfile) -> StartUp:
     layers = stage_layers(profile.layers, point.pipeline_parallel)[0]
-    experts = profile.experts.layers * layers // profile.layers if profile.experts else 0
     return StartUp(
         family=profile.architecture,
         release=release(point.version),
         layers=layers,
-        expert_layers=experts,
+        routings=routings(profile, layers),
         tensor_parallel=point.tensor_parallel or 1,
         pipeline_parallel=point.pipeline_parallel,
         samples=point.pipeline_parallel == 1,

@@ -21,12 +21,12 @@ _FIRST_RELEASE: Final = (0, 17)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartUp:
     """What one rank's log said, in GiB; None is not printed. `layers` are those of the rank,
-    `expert_layers` those of them with routed experts, `samples` whether it is the last rank."""
+    `routings` those of them with routed experts, `samples` whether it is the last rank."""
 
     family: str
     release: tuple[int, int]
     layers: int
-    expert_layers: int
+    routings: int
     tensor_parallel: int
     pipeline_parallel: int
     samples: bool
@@ -55,9 +55,9 @@ def fit_constants(start_ups: Iterable[StartUp], otherwise: EngineConstants) -> E
     least = [one.activations for one in known if one.samples and one.activations is not None]
     base, slope = _graph_line(known, otherwise)
     above = _by_family(
-        (one.family, (one.graphs - base - slope * one.layers) / one.expert_layers)
+        (one.family, (one.graphs - base - slope * one.layers) / one.routings)
         for one in known
-        if one.graphs is not None and one.expert_layers
+        if one.graphs is not None and one.routings
     )
     return EngineConstants(
         runtime_alone=runtime(
@@ -71,8 +71,8 @@ def fit_constants(start_ups: Iterable[StartUp], otherwise: EngineConstants) -> E
         ),
         graphs_base=_bytes(base),
         graphs_per_layer=_bytes(slope),
-        graphs_per_expert_layer=(
-            _bytes(max(0.0, median(above))) if above else otherwise.graphs_per_expert_layer
+        graphs_per_routing=(
+            _bytes(max(0.0, median(above))) if above else otherwise.graphs_per_routing
         ),
         least_activations=_bytes(min(least)) if least else otherwise.least_activations,
     )
@@ -92,7 +92,7 @@ def _graph_line(known: list[StartUp], otherwise: EngineConstants) -> tuple[float
     dense = [
         (one.family, one.layers, one.graphs)
         for one in known
-        if one.graphs is not None and not one.expert_layers
+        if one.graphs is not None and not one.routings
     ]
     count: dict[str, int] = defaultdict(int)
     for family, _, _ in dense:

@@ -27,6 +27,7 @@ class Memory(StrEnum):
 
     CONTEXT = "context"  # all of it
     WINDOW = "window"  # the last tokens
+    CHUNK = "chunk"  # the last tokens since a multiple of so many
     STATE = "state"  # a state of fixed size
 
 
@@ -37,18 +38,20 @@ class KvGroup:
     memory: Memory
     layers: int
     block_tokens: int = KV_BLOCK_TOKENS
-    window: int = 0  # tokens
+    window: int = 0  # tokens, of a chunk too
     lists: int = 1
 
     def blocks(self, tokens: int, step_tokens: int) -> int:
         """Blocks of a sequence of so many tokens, prefilled `step_tokens` at a time.
 
-        A window may begin in the middle of a block, hence one more.
+        A window may begin in the middle of a block, hence one more; chunks begin with one.
         """
         if self.memory is Memory.STATE:
             return self.lists
         if self.memory is Memory.CONTEXT:
             return self.lists * ceil(tokens / self.block_tokens)
+        if self.memory is Memory.CHUNK:
+            return self.lists * ceil(min(tokens, self.window + step_tokens) / self.block_tokens)
         held = min(tokens, self.window - 1 + step_tokens)
         return self.lists * (ceil(held / self.block_tokens) + 1)
 
@@ -95,7 +98,8 @@ def kv_cache_of(
     if local is not None:
         page = KV_BLOCK_TOKENS * model.cached_bytes(local.attention, tensor_parallel)
         held = ceil(local.layers * share)
-        kinds.append((KvGroup(memory=Memory.WINDOW, layers=held, window=local.window), page))
+        memory = Memory.CHUNK if local.chunked else Memory.WINDOW
+        kinds.append((KvGroup(memory=memory, layers=held, window=local.window), page))
     if recurrent is not None:
         state = ceil(recurrent.state_bytes / tensor_parallel)
         # Pages of attention grow in steps of 16 tokens until they hold a state.

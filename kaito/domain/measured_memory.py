@@ -125,6 +125,7 @@ def _doubled(layout: WeightLayout) -> WeightLayout:
         ),
         final_norm=2 * layout.final_norm,
         vision=2 * layout.vision,
+        rotary=2 * layout.rotary,
     )
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "memory_by_context",
     "outside_budget_bytes",
     "priors",
+    "routings",
     "vllm_ranks",
 ]
 
@@ -81,10 +82,11 @@ _GRAPHS_IN_BUDGET: Final = (0, 21)
 vllm/v1/worker/gpu_worker.py, determine_available_memory ("default since v0.21.0")."""
 
 
-_MXFP4_WARM_UP_BYTES: Final = int(1.9 * GIB)
-"""What stays allocated after the CUDA graphs when triton_kernels multiply mxfp4 experts, found from
-one failure: gpt-oss-20b on an H100 with a share of 0.95 wants 786 MiB more for its sampler and has
-552 MiB, where the rest would leave 2.4 GiB (llm-d-incubation/llm-d-planner pull request 205)."""
+_MXFP4_WARM_UP_BYTES: Final = int(3.7 * GIB)
+"""CUDA graphs, and what else stays allocated when triton_kernels multiply mxfp4 experts, from one
+failure: gpt-oss-20b on an H100 with a share of 0.95 has 6.3 GiB left beside weights, cache and
+runtime, is 2.1 GiB into its sampler, and 0.55 GiB are free (llm-d-incubation/llm-d-planner pull
+request 205). 3.7 is what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,10 +168,12 @@ def graphs_within_budget(version: str) -> bool:
 
 def outside_budget_bytes(model: ModelProfile, gpu: Gpu, version: str, rank: Rank) -> int:
     """Bytes that vLLM takes of the card once its share is filled: CUDA graphs where the share does
-    not hold them, and what mxfp4 experts need to warm up."""
-    graphs = 0 if graphs_within_budget(version) else rank.fixed.cuda_graphs
-    triton = model.quantization == "mxfp4" and gpu.compute_capability == TRITON_KERNELS
-    return graphs + (_MXFP4_WARM_UP_BYTES if triton else 0)
+    not hold them, with what mxfp4 experts need to warm up."""
+    if graphs_within_budget(version):
+        return 0
+    if model.quantization == "mxfp4" and gpu.compute_capability == TRITON_KERNELS:
+        return max(rank.fixed.cuda_graphs, _MXFP4_WARM_UP_BYTES)
+    return rank.fixed.cuda_graphs
 
 
 def kv_bytes_per_token(
@@ -299,12 +303,18 @@ def vllm_ranks(
 
 
 def _graphs(model: ModelProfile, layers: int, constants: EngineConstants) -> int:
-    expert_layers = model.experts.layers * layers // model.layers if model.experts else 0
     return (
         constants.graphs_base
         + layers * constants.graphs_per_layer
-        + expert_layers * constants.graphs_per_expert_layer
+        + routings(model, layers) * constants.graphs_per_routing
     )
+
+
+def routings(model: ModelProfile, layers: int) -> int:
+    """Experts that a token goes to in so many layers, one after the other."""
+    if model.experts is None:
+        return 0
+    return ceil(model.experts.layers * layers / model.layers) * model.experts.per_token
 
 
 def _runtime(settings: ServerSettings, constants: EngineConstants) -> int:

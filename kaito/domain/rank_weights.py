@@ -42,11 +42,13 @@ def _by_block(
 ) -> tuple[int, ...]:
     sizes, start = [], 0
     extra = _replicated_heads(model, shards) + _absorbed_projections(model, shards)
+    padding = _expert_padding(model, shards)
     for layers in held:
         blocks = layout.layers[start : start + layers]
-        split = sum(one.sharded + one.experts for one in blocks)
+        split = sum(one.sharded for one in blocks)
+        experts = sum(one.experts for one in blocks) * padding
         whole = sum(one.replicated for one in blocks)
-        sizes.append(ceil(split / shards) + whole + layers * extra)
+        sizes.append(ceil((split + experts) / shards) + whole + layers * extra)
         start += layers
     sizes[0] += ceil((layout.embedding + layout.vision) / shards)
     head = layout.lm_head
@@ -70,6 +72,22 @@ def _replicated_heads(model: ModelProfile, shards: int) -> int:
     return ceil(one * share * BYTES_PER_PARAMETER[model.dtype])
 
 
+def _expert_padding(model: ModelProfile, shards: int) -> Fraction:
+    """How much larger mxfp4 experts are than their share: kernels want rows of a multiple of 256
+    and columns of 128 (as Marlin's; others pad a little less).
+
+    Source: vllm-project/vllm vllm/model_executor/layers/fused_moe/oracle/mxfp4.py,
+    mxfp4_round_up_hidden_size_and_intermediate_size.
+    """
+    experts = model.experts
+    if experts is None or model.quantization != "mxfp4":
+        return Fraction(1)
+    outer = experts.input_size or model.hidden_size
+    inner = ceil(experts.intermediate_size / shards)
+    padded = ceil(inner / 128) * 128 * shards * ceil(outer / 256) * 256
+    return Fraction(padded, experts.intermediate_size * outer)
+
+
 def _absorbed_projections(model: ModelProfile, shards: int) -> int:
     """Latent attention keeps kv_b_proj a second time, unpacked to the model's number format and
     cut into what is multiplied with queries and with outputs.
@@ -87,7 +105,10 @@ def _absorbed_projections(model: ModelProfile, shards: int) -> int:
 
 def rotary_table_bytes(model: ModelProfile) -> int:
     """vLLM's cosine and sine table, in full on every GPU: seen in the printed weights of
-    Llama-3.1-8B (0.03 GiB) and Llama-4-Scout (2.5 GiB)."""
+    Llama-3.1-8B (0.03 GiB) and Llama-4-Scout (2.5 GiB). Where the config was not read, it is taken
+    as one table of the whole head."""
+    if model.weights is not None:
+        return model.weights.rotary
     attention = model.attention
     size = attention.qk_rope_head_dim or attention.head_dim
     return model.token_limit * size * BYTES_PER_PARAMETER[model.dtype]

@@ -90,6 +90,8 @@ def _widest_layer(model: ModelProfile, step: Step, width: int) -> int:
     heads = 2 * attention.heads * attention.head_dim + 2 * attention.kv_heads * attention.head_dim
     elements = 4 * model.hidden_size + max(mlp, ceil(heads / shards))
     size = step.tokens * elements * width
+    if model.quantization == "bitsandbytes":  # gate and up are unpacked before they multiply
+        size += 2 * model.hidden_size * ceil(model.intermediate_size / shards) * width
     if attention.qk_rope_head_dim is None:
         return size
     unrotated = attention.heads * (attention.head_dim - attention.qk_rope_head_dim)
