@@ -61,7 +61,6 @@ class _Point(BaseModel):
     outcome: Literal["ok", "failed"] = "ok"
     failure: str = ""
     weights_gib: _Amount = None
-    activations_gib: _Amount = _either("activations_gib", "activation_peak_gib")
     outside_torch_gib: _Amount = _either("outside_torch_gib", "non_torch_gib")
     graphs_gib: float | None = _either("graphs_gib", "cuda_graph_actual_gib")
     kv_gib: float | None = _either("kv_gib", "kv_cache_gib")
@@ -92,8 +91,14 @@ def load_measured_memory(path: Path) -> tuple[MeasuredMemory, ...]:
 
 
 def load_configs(path: Path) -> dict[str, Mapping[str, Any]]:
-    """config.json contents by model name. Raises: InvalidInput (as above)."""
+    """config.json contents by model name, at the top of the file or under `models`.
+
+    Raises: InvalidInput (as above).
+    """
     content = _content(path)
+    content = content.get("models", content)
+    if not isinstance(content, dict):
+        raise _refused(path, "models", "must map names to the content of a config.json")
     for name, config in content.items():
         if not isinstance(config, dict):
             raise _refused(path, str(name), "must be the content of a config.json")

@@ -218,8 +218,6 @@ def _start_up(point: MeasuredMemory, profile: ModelProfile) -> StartUp:
         routings=routings(profile, layers),
         tensor_parallel=point.tensor_parallel or 1,
         pipeline_parallel=point.pipeline_parallel,
-        samples=point.pipeline_parallel == 1,
-        activations=point.activations_gib,
         outside_torch=point.outside_torch_gib,
         graphs=point.graphs_gib,
     )

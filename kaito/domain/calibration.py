@@ -20,8 +20,9 @@ _FIRST_RELEASE: Final = (0, 17)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartUp:
-    """What one rank's log said, in GiB; None is not printed. `layers` are those of the rank,
-    `routings` those of them with routed experts, `samples` whether it is the last rank."""
+    """What one rank's log said, in GiB; None is not printed. `layers` are those of the
+    rank, `routings` those of them with routed experts, times the experts per token.
+    """
 
     family: str
     release: tuple[int, int]
@@ -29,8 +30,6 @@ class StartUp:
     routings: int
     tensor_parallel: int
     pipeline_parallel: int
-    samples: bool
-    activations: float | None = None
     outside_torch: float | None = None
     graphs: float | None = None
 
@@ -38,9 +37,9 @@ class StartUp:
 def fit_constants(start_ups: Iterable[StartUp], otherwise: EngineConstants) -> EngineConstants:
     """The constants that these start-ups give; what none of them tells is taken from `otherwise`.
 
-    Runtimes are medians over families, the least activations the smallest that was seen. CUDA
-    graphs are a line over the layers of dense models, by least squares, and for experts the median
-    of what lies above it.
+    Runtimes are medians over families. CUDA graphs are a line over the layers of dense models, by
+    least squares, and for experts the median of what lies above it; only ranks that share no layer
+    count, as those of a tensor-parallel group have a little less.
     """
     known = [one for one in start_ups if one.release >= _FIRST_RELEASE]
 
@@ -52,12 +51,11 @@ def fit_constants(start_ups: Iterable[StartUp], otherwise: EngineConstants) -> E
         )
         return _bytes(median(found)) if found else fallback
 
-    least = [one.activations for one in known if one.samples and one.activations is not None]
     base, slope = _graph_line(known, otherwise)
     above = _by_family(
         (one.family, (one.graphs - base - slope * one.layers) / one.routings)
         for one in known
-        if one.graphs is not None and one.routings
+        if one.graphs is not None and one.routings and one.tensor_parallel == 1
     )
     return EngineConstants(
         runtime_alone=runtime(
@@ -65,16 +63,11 @@ def fit_constants(start_ups: Iterable[StartUp], otherwise: EngineConstants) -> E
             lambda one: one.tensor_parallel == one.pipeline_parallel == 1,
         ),
         runtime_tensor=runtime(otherwise.runtime_tensor, lambda one: one.tensor_parallel > 1),
-        runtime_pipeline=runtime(
-            otherwise.runtime_pipeline,
-            lambda one: one.tensor_parallel == 1 < one.pipeline_parallel,
-        ),
         graphs_base=_bytes(base),
         graphs_per_layer=_bytes(slope),
         graphs_per_routing=(
             _bytes(max(0.0, median(above))) if above else otherwise.graphs_per_routing
         ),
-        least_activations=_bytes(min(least)) if least else otherwise.least_activations,
     )
 
 
@@ -92,7 +85,7 @@ def _graph_line(known: list[StartUp], otherwise: EngineConstants) -> tuple[float
     dense = [
         (one.family, one.layers, one.graphs)
         for one in known
-        if one.graphs is not None and not one.routings
+        if one.graphs is not None and not one.routings and one.tensor_parallel == 1
     ]
     count: dict[str, int] = defaultdict(int)
     for family, _, _ in dense:

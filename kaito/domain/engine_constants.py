@@ -13,27 +13,24 @@ class EngineConstants:
     """Bytes per GPU.
 
     `runtime_*` is what grows outside of torch while vLLM starts: kernels and libraries, and NCCL's
-    buffers within a tensor-parallel group; ranks of a pipeline connect later. CUDA graphs are
+    buffers within a tensor-parallel group; ranks of a pipeline connect later, and take no more
+    than one that is alone. CUDA graphs are
     `graphs_base`, so much for each layer of a rank, and `graphs_per_routing` for each expert that a
-    token goes to. No start-up log shows less than `least_activations`.
+    token goes to.
     """
 
     runtime_alone: int
     runtime_tensor: int
-    runtime_pipeline: int
     graphs_base: int
     graphs_per_layer: int
     graphs_per_routing: int
-    least_activations: int
 
 
 MEASURED: Final = EngineConstants(
     runtime_alone=int(0.25 * GIB),
     runtime_tensor=int(2.12 * GIB),
-    runtime_pipeline=int(0.25 * GIB),
-    graphs_base=int(0.32 * GIB),
-    graphs_per_layer=int(0.0156 * GIB),
-    graphs_per_routing=int(0.004 * GIB),
-    least_activations=int(0.75 * GIB),
+    graphs_base=int(0.39 * GIB),
+    graphs_per_layer=int(0.0141 * GIB),
+    graphs_per_routing=int(0.0051 * GIB),
 )
 """Fitted on presets/calibration/memory.yaml by `domain.calibration`, rounded."""

@@ -40,6 +40,7 @@ class KvGroup:
     block_tokens: int = KV_BLOCK_TOKENS
     window: int = 0  # tokens, of a chunk too
     lists: int = 1
+    states: int = 1
 
     def blocks(self, tokens: int, step_tokens: int) -> int:
         """Blocks of a sequence of so many tokens, prefilled `step_tokens` at a time.
@@ -47,7 +48,7 @@ class KvGroup:
         A window may begin in the middle of a block, hence one more; chunks begin with one.
         """
         if self.memory is Memory.STATE:
-            return self.lists
+            return self.lists * self.states
         if self.memory is Memory.CONTEXT:
             return self.lists * ceil(tokens / self.block_tokens)
         if self.memory is Memory.CHUNK:
@@ -84,10 +85,10 @@ class KvCache:
 
 
 def kv_cache_of(
-    model: ModelProfile, *, layers: int | None = None, tensor_parallel: int = 1
+    model: ModelProfile, *, layers: int | None = None, tensor_parallel: int = 1, states: int = 1
 ) -> KvCache:
     """The cache on a rank that holds `layers` of the model's layers (None: all), of each kind in
-    proportion, rounded up."""
+    proportion, rounded up. A sequence has so many `states` in each layer that keeps one."""
     share = Fraction(model.layers if layers is None else layers, model.layers)
     full = ceil(model.full_attention_layers * share)
     local, recurrent, indexer = model.local_attention, model.recurrent, model.indexer
@@ -105,7 +106,7 @@ def kv_cache_of(
         # Pages of attention grow in steps of 16 tokens until they hold a state.
         kinds = [_enlarged(group, page, ceil(state / page)) for group, page in kinds]
         held = ceil(recurrent.layers * share)
-        kinds.append((KvGroup(memory=Memory.STATE, layers=held), state))
+        kinds.append((KvGroup(memory=Memory.STATE, layers=held, states=states), state))
     if not kinds:
         return KvCache(block_bytes=0, groups=())
     largest = max(page for _, page in kinds)

@@ -53,7 +53,6 @@ class MeasuredMemory:
     started: bool = True
     failure: str = ""
     weights_gib: float | None = None
-    activations_gib: float | None = None
     outside_torch_gib: float | None = None
     graphs_gib: float | None = None
     kv_gib: float | None = None

@@ -82,6 +82,13 @@ _GRAPHS_IN_BUDGET: Final = (0, 21)
 vllm/v1/worker/gpu_worker.py, determine_available_memory ("default since v0.21.0")."""
 
 
+_LEAST_ACTIVATIONS_BYTES: Final = int(0.80 * GIB)
+"""No start-up log shows less than 0.75 GiB, and an RTX 4090 took 0.87 where its tensors are 0.6
+(casys-kaist/LLMServingSim@5daddb2 bench/examples/RTX4090/Llama-3.1-8B/vllm/meta.json)."""
+_PREFIX_CACHED_STATES: Final = (0, 27)
+"""First release that caches the prefixes of hybrid models by default, and so holds two states of a
+sequence (vllm-project/vllm pull request 50991, merged after 0.26;
+vllm/v1/kv_cache_interface.py, MambaSpec.max_memory_usage_bytes)."""
 _MXFP4_WARM_UP_BYTES: Final = int(3.7 * GIB)
 """CUDA graphs, and what else stays allocated when triton_kernels multiply mxfp4 experts, from one
 failure: gpt-oss-20b on an H100 with a share of 0.95 has 6.3 GiB left beside weights, cache and
@@ -278,6 +285,7 @@ def vllm_ranks(
     )
     held = stage_layers(model.layers, stages)
     weights = rank_weights(model, tensor_parallel=shards, pipeline_parallel=stages)
+    states = 2 if step.release >= _PREFIX_CACHED_STATES else 1
     table = rotary_table_bytes(model)
     slot = sum(one.inputs + ceil(one.outputs / shards) for one in model.linears) * _BYTES_16_BIT
     assumed = priors(gpu, "vllm.activations", *(["vllm.adapters"] if settings.adapters else []))
@@ -289,13 +297,13 @@ def vllm_ranks(
         return Rank(
             fixed=MemoryBreakdown(
                 weights=weights[rank] + table,
-                activations=max(constants.least_activations, peak),
+                activations=max(_LEAST_ACTIVATIONS_BYTES, peak),
                 cuda_graphs=_graphs(model, layers, constants),
                 runtime=_runtime(settings, constants),
                 adapters=settings.adapters * settings.lora_rank * slot * layers,
                 priors=assumed,
             ),
-            cache=kv_cache_of(model, layers=layers, tensor_parallel=shards),
+            cache=kv_cache_of(model, layers=layers, tensor_parallel=shards, states=states),
             step_tokens=step.tokens,
         )
 
@@ -320,8 +328,6 @@ def routings(model: ModelProfile, layers: int) -> int:
 def _runtime(settings: ServerSettings, constants: EngineConstants) -> int:
     if settings.tensor_parallel > 1:
         return constants.runtime_tensor
-    if settings.pipeline_parallel > 1:
-        return constants.runtime_pipeline
     return constants.runtime_alone
 
 
