@@ -55,15 +55,12 @@ class Scheme:
 
     groups: tuple[tuple[Patterns | None, WeightFormat], ...] = ()
     skipped: Patterns = Patterns(())  # noqa: RUF009 - immutable
-    experts: WeightFormat | None = None  # where routed experts have a format of their own
     experts_only: bool = False
 
     def format_of(self, module: str) -> WeightFormat | None:
         """Of the linear layer with that (plain) name; None where it stays in 16 bits."""
         if not self.groups or self.skipped.match(module):
             return None
-        if ".experts." in module and self.experts is not None:
-            return self.experts
         if self.experts_only and ".experts." not in module:
             return None
         for targets, chosen in self.groups:
@@ -73,7 +70,7 @@ class Scheme:
 
 
 def cache_dtype(config: Config, text: Config) -> str | None:
-    """ "fp8" where the checkpoint says that keys and values are cached so, which vLLM's
+    """fp8 where the checkpoint says that keys and values are cached so, which vLLM's
     --kv-cache-dtype auto follows; None for 16 bits."""
     section = _section(config, text)
     if section is None:
@@ -104,13 +101,7 @@ def scheme_of(config: Config, text: Config, modules: Iterable[str]) -> Scheme:
         groups = _groups(section, method)
     except re.error as error:
         raise invalid(section.path, f"has an expression that cannot be read: {error}") from None
-    fp4 = text.text("expert_dtype") == "fp4"
-    return Scheme(
-        groups=groups,
-        skipped=skipped,
-        experts=MXFP4 if fp4 and method == "fp8" and "config_groups" not in section else None,
-        experts_only=method == "mxfp4",
-    )
+    return Scheme(groups=groups, skipped=skipped, experts_only=method == "mxfp4")
 
 
 def _method(section: Config) -> str:

@@ -56,23 +56,25 @@ def read_nemotron_h(config: Config) -> Decoder:
     pattern = _nemotron_pattern(config)
     where = tuple(letter == "E" for letter in pattern)
     mixture = mixture_of(config, hidden, where, name="mixer", gated=False, correction=True)
-    size = config.integer("intermediate_size")
+    size = (mixture.shared or mixture.size) if mixture else config.integer("intermediate_size")
     attention, _ = attention_shapes(config, hidden)
     style = Style()
     by_letter: dict[str, tuple[Part, ...]] = {
-        "-": below("mixer", dense_parts(hidden, size, gated=False)),
         "*": tuple(
             replace(part, name=part.name.replace("self_attn", "mixer"))
             for part in attention_parts(config, style, attention, hidden)
         ),
         "E": mixture.parts(hidden) if mixture else (),
     }
+    if "-" in pattern:
+        dense = dense_parts(hidden, config.integer("intermediate_size"), gated=False)
+        by_letter["-"] = below("mixer", dense)
     if "M" in pattern:
         by_letter["M"] = below("mixer", _mamba2_parts(config, hidden))
     norm = vector("norm", hidden)
     return Decoder(
         hidden=hidden,
-        intermediate=(mixture.shared or size) if mixture else size,
+        intermediate=size,
         attention=attention,
         blocks=tuple(
             block(layer, _NEMOTRON_KINDS[letter], (*by_letter[letter], norm))
