@@ -75,9 +75,9 @@ class KvCache:
         return self.block_bytes * self.blocks(tokens, step_tokens)
 
     def tokens_within(self, room: int, tokens: int, step_tokens: int) -> int:
-        """Tokens that `room` bytes cache in all, in sequences of `tokens` (at least 1): the number
-        that vLLM prints as "GPU KV cache size", not a multiple of blocks where layers have a
-        window or a state."""
+        """Tokens that `room` bytes cache in all, in sequences of `tokens` (at least 1): what vLLM
+        prints as "GPU KV cache size", and its "maximum concurrency" times the context where layers
+        have a window or a state."""
         blocks = max(0, room) // self.block_bytes
         if len(self.groups) == 1 and self.groups[0].memory is Memory.CONTEXT:
             return blocks * self.groups[0].block_tokens

@@ -129,7 +129,7 @@ def _doubled(layout: WeightLayout) -> WeightLayout:
 
 
 _CARD: Final = re.compile(r"RTX\d{4}|[A-Z]{1,2}\d{1,3}[A-Z]?(?![A-Z\d])")
-_MARKED_GB: Final = re.compile(r"(\d+)GB")
+_MARKED_GB: Final = re.compile(r"(\d+) ?GB")
 
 
 def gpu_of(point: MeasuredMemory, gpus: Iterable[Gpu]) -> Gpu | None:
@@ -159,10 +159,10 @@ def gpu_of(point: MeasuredMemory, gpus: Iterable[Gpu]) -> Gpu | None:
 
 
 def _plain(text: str) -> str:
-    return text.upper().replace(" ", "").replace("-", " ")
+    return text.upper().replace("-", " ").replace("RTX ", "RTX")
 
 
 def _card_of(gpu: Gpu) -> str:
-    """ "H100" of "NVIDIA H100 SXM 80GB", "RTX4090" of "NVIDIA GeForce RTX 4090"."""
-    found = _CARD.search(_plain(gpu.name.replace("RTX ", "RTX").replace(" ", "-")))
+    """ "H100" of "NVIDIA H100 SXM 80GB"."""
+    found = _CARD.search(_plain(gpu.name))
     return found[0] if found else ""
