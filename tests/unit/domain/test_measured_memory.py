@@ -1,4 +1,5 @@
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -45,8 +46,6 @@ def test_an_unknown_model_has_no_shape() -> None:
 
 
 def test_a_share_and_a_cache_are_enough() -> None:
-    from fractions import Fraction
-
     point = replace(POINT, weights_gib=None, utilization=Fraction(9, 10))
     profile = profile_of(point, configs())
     assert skip_reason(replace(point, kv_tokens=10), profile) is None

@@ -1,6 +1,7 @@
 """Weights that vLLM 0.19 printed for rank 0 (llm-d-incubation/llm-d-planner pull request 205)."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from tests.unit.domain.calibration_table import configs
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 
 
+@cache
 def model(name: str) -> ModelProfile:
     found = profile_of(MeasuredMemory(id="x", model=name, gpu="H100"), configs())
     assert found is not None
@@ -38,9 +40,7 @@ def model(name: str) -> ModelProfile:
         ("openai/gpt-oss-20b", 2, 1, 7.01),
     ],
 )
-def test_rank_0_holds_what_it_prints(
-    name: str, tensor: int, pipeline: int, printed: float
-) -> None:
+def test_rank_0_holds_what_it_prints(name: str, tensor: int, pipeline: int, printed: float) -> None:
     found = model(name)
     first = rank_weights(found, tensor_parallel=tensor, pipeline_parallel=pipeline)[0]
     assert (first + rotary_table_bytes(found)) / GIB == pytest.approx(printed, abs=0.08)

@@ -3,6 +3,7 @@
 vllm-project/vllm pull request 10511 (0.6)."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -18,6 +19,7 @@ H100 = load_catalogue().gpu("NVIDIA H100 SXM 80GB")
 A100 = load_catalogue().gpu("NVIDIA A100 80GB")
 
 
+@cache
 def model(name: str) -> ModelProfile:
     found = profile_of(MeasuredMemory(id="x", model=name, gpu="H100"), configs())
     assert found is not None
