@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kaito.accuracy_command import accuracy
 from kaito.domain.provisioner import Provisioner
 from kaito.logs import LogFormat, configure_logging
 
@@ -74,6 +75,8 @@ def crds(
             typer.echo(f"{path} is not current: run `kaito crds {directory}`", err=True)
             raise typer.Exit(1)
 
+
+app.command()(accuracy)
 
 operator_app = typer.Typer(
     help="Run kaito in, or beside, a Kubernetes cluster.", no_args_is_help=True

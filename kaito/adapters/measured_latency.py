@@ -24,7 +24,8 @@ from kaito.domain.engine import Engine
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.gpu import Gpu
 from kaito.domain.hf_config import InvalidModel, profile_from_config
-from kaito.domain.measured_latency import Load, Measurement, SkipReason
+from kaito.domain.measured_latency import Load, Measurement
+from kaito.domain.measured_memory import SkipReason
 from kaito.domain.memory import inference_memory, kv_cache_bytes
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.step_time import Layout, requantized

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Final
 
-from kaito.domain.measured_latency import Measurement, Prediction, Predictor, SkipReason
+from kaito.domain.measured_latency import Measurement, Prediction, Predictor
+from kaito.domain.measured_memory import SkipReason
 from kaito.domain.speed_calibration import Calibration, calibrate
 from kaito.domain.step_time import Efficiency
 

@@ -16,7 +16,6 @@ __all__ = [
     "Measurement",
     "Prediction",
     "Predictor",
-    "SkipReason",
     "is_saturated",
     "unsaturated",
 ]
@@ -36,14 +35,6 @@ class Latency:
 
     ttft_s: float
     tpot_s: float
-
-
-class SkipReason(StrEnum):
-    """Why a row is not judged."""
-
-    SHAPE_UNKNOWN = "shape unknown"  # of the model, or of the GPU
-    NOT_VLLM = "not vLLM"
-    NOT_MEASURED = "KV or utilisation not measured"  # a range, or loads that are not told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

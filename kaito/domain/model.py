@@ -32,7 +32,7 @@ BYTES_PER_PARAMETER: Final = {
     "float8_e4m3fn": 1,
     "int8": 1,
 }
-_CACHE_BYTES: Final = {None: 2, "fp8": 1}  # bytes of one cached element by kv_cache_dtype
+_CACHE_BYTES: Final = {"fp8": 1}  # bytes of one cached element by kv_cache_dtype
 _SCALE_GROUP: Final = 128  # elements of an fp8 vector that share one float32 scale
 
 
@@ -212,7 +212,7 @@ class ModelProfile:
     cacheless_layers: int = 0
     indexer: Indexer | None = None
     experts: Experts | None = None
-    kv_cache_dtype: str | None = None  # None: 16 bits
+    kv_cache_dtype: str | None = None  # None: that of the model
     weights: WeightLayout | None = None  # None: only weight_bytes is known
     loaded_bytes: int | None = None  # of the weights on GPUs, where padding makes them larger
     stated_parameters: int | None = None  # where the weight files cannot tell how many
@@ -241,7 +241,7 @@ class ModelProfile:
                 f"ModelProfile {self.name!r}: quantization must be one of "
                 f"{', '.join(QUANTIZATIONS)}, got {self.quantization!r}"
             )
-        if self.kv_cache_dtype not in _CACHE_BYTES:
+        if self.kv_cache_dtype not in (None, *_CACHE_BYTES):
             raise ValueError(
                 f"ModelProfile {self.name!r}: kv_cache_dtype must be fp8 or left out, "
                 f"got {self.kv_cache_dtype!r}"
@@ -286,7 +286,10 @@ class ModelProfile:
         rank, rope = attention.kv_lora_rank, attention.qk_rope_head_dim
         if self.indexer and self.kv_cache_dtype == "fp8" and rank is not None and rope is not None:
             return rank + 4 * rank // _SCALE_GROUP + 2 * rope
-        return attention.cached_elements(tensor_parallel) * _CACHE_BYTES[self.kv_cache_dtype]
+        width = 4 if self.dtype == "float32" else 2
+        if self.kv_cache_dtype is not None:
+            width = _CACHE_BYTES[self.kv_cache_dtype]
+        return attention.cached_elements(tensor_parallel) * width
 
     def kv_bytes_per_token(self, *, tensor_parallel: int = 1, pipeline_parallel: int = 1) -> int:
         """Bytes of cache that each token of context adds, on the GPU that holds the most layers.

@@ -9,15 +9,18 @@ from dataclasses import replace
 from math import ceil
 from typing import Any, Final
 
-from kaito.domain.hf_config.config import Config, InvalidModel, invalid
+from kaito.domain.errors import InvalidModel
+from kaito.domain.hf_config.architectures import KNOWN_TO_VLLM
+from kaito.domain.hf_config.config import Config, invalid
 from kaito.domain.hf_config.families import READERS, TEXT_MODELS
 from kaito.domain.hf_config.formats import part_bytes, predominant
 from kaito.domain.hf_config.parts import Cache, Decoder, Part, Share
-from kaito.domain.hf_config.quantization import Scheme, scheme_of
+from kaito.domain.hf_config.quantization import Scheme, cache_dtype, scheme_of
 from kaito.domain.hf_config.rotary import rotary_elements
 from kaito.domain.hf_config.vision import vision_parameters
 from kaito.domain.model import (
     BYTES_PER_PARAMETER,
+    Attention,
     EngineName,
     LocalAttention,
     ModelProfile,
@@ -53,13 +56,11 @@ def profile_from_config(
     inner = whole.section("text_config", "llm_config", "language_config")
     text = inner or whole
     language = TEXT_MODELS.get(architecture, architecture)
+    if language not in READERS and inner is not None:
+        language = next(iter(inner.strings("architectures")), language)
     reader = READERS.get(language)
     if reader is None:
-        raise invalid(
-            "architectures",
-            f"kaito cannot read {architecture!r}",
-            did_you_mean(architecture, sorted({*READERS, *TEXT_MODELS})),
-        )
+        raise _unread(architecture)
     decoder = reader(text)
     vocabulary = text.integer("vocab_size")
     dtype = _dtype(text, whole)
@@ -91,7 +92,7 @@ def profile_from_config(
         layers=len(decoder.blocks),
         hidden_size=decoder.hidden,
         intermediate_size=decoder.intermediate,
-        attention=decoder.attention,
+        attention=_within(decoder.attention, limit),
         vocab_size=vocabulary,
         tied_embeddings=tied,
         token_limit=limit,
@@ -115,8 +116,17 @@ def profile_from_config(
         indexer=decoder.indexer,
         experts=decoder.experts,
         weights=layout,
+        kv_cache_dtype=cache_dtype(whole, text),
         stated_parameters=parameters,
         source=source,
+    )
+
+
+def _within(attention: Attention, limit: int) -> Attention:
+    """Without a window that no context reaches."""
+    window = attention.sliding_window
+    return (
+        attention if window is None or window < limit else replace(attention, sliding_window=None)
     )
 
 
@@ -125,6 +135,17 @@ def _architecture(config: Config) -> str:
     if not names:
         raise invalid("architectures", "is missing or empty")
     return names[0]
+
+
+def _unread(architecture: str) -> InvalidModel:
+    if architecture in KNOWN_TO_VLLM:
+        return invalid(
+            "architectures",
+            f"how {architecture!r} is built is not known to kaito",
+            "Describe the model in a file of its own (docs/models.md)",
+        )
+    near = did_you_mean(architecture, sorted(KNOWN_TO_VLLM | READERS.keys()))
+    return invalid("architectures", f"vLLM does not know {architecture!r}", near)
 
 
 def _dtype(text: Config, whole: Config) -> str:
@@ -148,7 +169,7 @@ def _tied(text: Config, whole: Config) -> bool:
 
 def _tied_by_default(text: Config) -> bool:
     """Source: the families' configuration classes in huggingface/transformers."""
-    return text.text("model_type").startswith(("gemma", "falcon"))
+    return text.text("model_type").startswith(("gemma", "falcon", "cohere", "starcoder2"))
 
 
 def _layout(

@@ -98,7 +98,7 @@ def latent_attention(config: Config) -> Attention:
     )
 
 
-def latent_parts(attention: Attention, hidden: int, indexer: "IndexerShape | None") -> list[Part]:
+def latent_parts(attention: Attention, hidden: int) -> list[Part]:
     """The projections down are on every rank, those up are split by heads."""
     rank, rope = attention.kv_lora_rank, attention.qk_rope_head_dim
     assert rank is not None
@@ -120,25 +120,52 @@ def latent_parts(attention: Attention, hidden: int, indexer: "IndexerShape | Non
             vector("q_a_layernorm", low),
             matrix("q_b_proj", query, low),
         ]
-    if indexer is not None:
-        parts += indexer.parts(hidden, low or hidden)
     return parts
 
 
-class IndexerShape:
-    """The lightning indexer of sparse latent attention: all of it is on every rank."""
+class LatentIndexer:
+    """The lightning indexer of sparse latent attention: all of it is on every rank. GLM 5.2 has one
+    in every few layers, whose choice the next ones take over."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, layers: int) -> None:
         self.heads = config.integer("index_n_heads")
+        self.query = config.optional("q_lora_rank")
         self.head_dim = config.integer("index_head_dim")
+        period = config.integer("index_topk_freq", default=1)
+        offset = config.integer("index_skip_topk_offset", default=2, least=0)
+        self.where = tuple(max(layer - offset + 1, 0) % period == 0 for layer in range(layers))
 
-    def parts(self, hidden: int, low: int) -> list[Part]:
+    def parts(self, hidden: int) -> list[Part]:
+        """Of one layer."""
         return [
-            whole("indexer.wq_b", self.heads * self.head_dim, low),
+            whole("indexer.wq_b", self.heads * self.head_dim, self.query or hidden),
             whole("indexer.wk", self.head_dim, hidden),
             vector("indexer.k_norm", 2 * self.head_dim),
             router("indexer.weights_proj", self.heads, hidden),
         ]
 
-    def cached(self, layers: int) -> Indexer:
-        return Indexer(layers=layers, head_dim=self.head_dim)
+    @property
+    def cached(self) -> Indexer:
+        return Indexer(layers=sum(self.where), head_dim=self.head_dim)
+
+
+class BlockIndexer:
+    """The indexer of block-sparse attention (MiniMax-M3); its keys are cached in 16 bits."""
+
+    def __init__(self, config: Config, layers: int) -> None:
+        self.heads = config.integer("sparse_num_index_heads")
+        self.head_dim = config.integer("sparse_index_dim")
+        marks = config.integers("sparse_attention_freq") or (1,) * layers
+        self.where = tuple(mark > 0 for mark in marks[:layers])
+
+    def parts(self, hidden: int) -> list[Part]:
+        """Of one layer."""
+        return [
+            whole("index_q_proj", self.heads * self.head_dim, hidden),
+            whole("index_k_proj", self.head_dim, hidden),
+            vector("index_norms", 2 * self.head_dim),
+        ]
+
+    @property
+    def cached(self) -> Indexer:
+        return Indexer(layers=sum(self.where), head_dim=self.head_dim, element_bytes=2)

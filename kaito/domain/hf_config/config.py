@@ -3,13 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
-from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.errors import InvalidModel, Problem
 
 _AS_PUBLISHED: Final = "Take config.json as the model's authors publish it"
-
-
-class InvalidModel(InvalidInput):
-    """A model's config or weight files were refused; nothing is known about its memory."""
 
 
 def invalid(key: str, message: str, remedy: str = _AS_PUBLISHED) -> InvalidModel:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kaito.domain.hf_config.attention import (
-    IndexerShape,
+    BlockIndexer,
+    LatentIndexer,
     grouped_attention,
     grouped_parts,
     latent_attention,
@@ -72,7 +73,7 @@ def read_decoder(config: Config, style: Style) -> Decoder:
     """A decoder of attention blocks. Raises: InvalidModel."""
     layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
     mixture = read_mixture(config, style, hidden, layers)
-    indexer = IndexerShape(config) if "index_n_heads" in config else None
+    indexer = _indexer(config, layers)
     if "kv_lora_rank" in config:
         kinds: tuple[Cache, ...] = (Cache.FULL,) * layers
         full = local = latent_attention(config)
@@ -81,14 +82,24 @@ def read_decoder(config: Config, style: Style) -> Decoder:
         full, local = attention_shapes(config, hidden)
     size = intermediate_size(config, hidden, mixture)
     attend = {
-        Cache.FULL: attention_parts(config, style, full, hidden, indexer),
-        Cache.LOCAL: attention_parts(config, style, local, hidden, indexer),
+        Cache.FULL: attention_parts(config, style, full, hidden),
+        Cache.LOCAL: attention_parts(config, style, local, hidden),
     }
     bias = config.switch("mlp_bias") if style.mlp_bias is None else style.mlp_bias
     dense = below("mlp", dense_parts(hidden, size, gated=style.gated_mlp, bias=bias))
     norms = vector("norms", style.norms * hidden * (2 if style.norm_bias else 1))
+    index = below("self_attn", indexer.parts(hidden)) if indexer else ()
     blocks = tuple(
-        block(layer, kind, (*attend[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+        block(
+            layer,
+            kind,
+            (
+                *attend[kind],
+                *(index if indexer and indexer.where[layer] else ()),
+                *feed_forward(mixture, layer, hidden, dense),
+                norms,
+            ),
+        )
         for layer, kind in enumerate(kinds)
     )
     windowed = Cache.LOCAL in kinds
@@ -100,11 +111,18 @@ def read_decoder(config: Config, style: Style) -> Decoder:
         window=local.sliding_window if windowed else None,
         chunked=style.chunked,
         blocks=blocks,
-        indexer=indexer.cached(layers) if indexer else None,
-        experts=mixture.experts if mixture else None,
+        indexer=indexer.cached if indexer else None,
+        experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden * (2 if style.norm_bias else 1),
         head_bias=style.head_bias,
     )
+
+
+def _indexer(config: Config, layers: int) -> BlockIndexer | LatentIndexer | None:
+    sparse = config.section("sparse_attention_config")
+    if sparse is not None and sparse.switch("use_sparse_attention", default=True):
+        return BlockIndexer(sparse, layers)
+    return LatentIndexer(config, layers) if "index_n_heads" in config else None
 
 
 def block(layer: int, cache: Cache, parts: Iterable[Part]) -> Block:
@@ -153,11 +171,10 @@ def attention_parts(
     style: Style,
     attention: Attention,
     hidden: int,
-    indexer: IndexerShape | None = None,
 ) -> tuple[Part, ...]:
     """The parts of one block's attention, named below self_attn."""
     if attention.kv_lora_rank is not None:
-        return below("self_attn", latent_parts(attention, hidden, indexer))
+        return below("self_attn", latent_parts(attention, hidden))
     bias = config.switch("attention_bias") if style.qkv_bias is None else style.qkv_bias
     output = bias if style.output_bias is None else style.output_bias
     parts = grouped_parts(

@@ -74,14 +74,13 @@ class Mixture:
             parts.append(whole("fc2_latent_proj", hidden, self.input_size))
         return below(self.name, parts)
 
-    @property
-    def experts(self) -> Experts:
+    def experts(self, hidden: int) -> Experts:
         return Experts(
             layers=sum(self.where),
             count=self.count,
             per_token=self.per_token,
             intermediate_size=self.size,
-            input_size=self.input_size,
+            input_size=None if self.input_size == hidden else self.input_size,
             gated=self.gated,
         )
 
@@ -143,7 +142,7 @@ def blocks_with_experts(config: Config, layers: int) -> tuple[bool, ...]:
     if isinstance(frequency, list):
         listed = config.integers("moe_layer_freq") or ()
         return tuple(one > 0 for one in of_length(config, "moe_layer_freq", listed, layers))
-    dense = config.integer("first_k_dense_replace", default=0, least=0)
+    dense = config.integer("first_k_dense_replace", "moe_layer_start_index", default=0, least=0)
     if dense > layers:
         raise invalid(
             config.field("first_k_dense_replace"), f"{dense} dense layers of {layers} in all"

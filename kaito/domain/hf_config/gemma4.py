@@ -83,7 +83,7 @@ def read_gemma4(config: Config) -> Decoder:
         local=replace(local, sliding_window=None) if Cache.LOCAL in kinds else None,
         window=local.sliding_window,
         blocks=blocks,
-        experts=mixture.experts if mixture else None,
+        experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         beside=_per_layer_embedding(config, layers, hidden, beside) if beside else (),
     )

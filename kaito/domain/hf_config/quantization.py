@@ -55,15 +55,12 @@ class Scheme:
 
     groups: tuple[tuple[Patterns | None, WeightFormat], ...] = ()
     skipped: Patterns = Patterns(())  # noqa: RUF009 - immutable
-    experts: WeightFormat | None = None  # where routed experts have a format of their own
     experts_only: bool = False
 
     def format_of(self, module: str) -> WeightFormat | None:
         """Of the linear layer with that (plain) name; None where it stays in 16 bits."""
         if not self.groups or self.skipped.match(module):
             return None
-        if ".experts." in module and self.experts is not None:
-            return self.experts
         if self.experts_only and ".experts." not in module:
             return None
         for targets, chosen in self.groups:
@@ -72,29 +69,39 @@ class Scheme:
         return None
 
 
+def cache_dtype(config: Config, text: Config) -> str | None:
+    """fp8 where the checkpoint says that keys and values are cached so, which vLLM's
+    --kv-cache-dtype auto follows; None for 16 bits."""
+    section = _section(config, text)
+    if section is None:
+        return None
+    scheme = section.values.get("kv_cache_scheme")
+    if isinstance(scheme, Mapping):
+        return "fp8" if scheme.get("num_bits") == 8 else None
+    return "fp8" if "FP8" in (scheme, section.values.get("kv_cache_quant_algo")) else None
+
+
+def _section(config: Config, text: Config) -> Config | None:
+    keys = ("quantization_config", "compression_config")
+    return config.section(*keys) or text.section(*keys)
+
+
 def scheme_of(config: Config, text: Config, modules: Iterable[str]) -> Scheme:
     """The scheme of a whole config.json; `modules` are the linear layers that it may speak of.
 
     Raises: InvalidModel (a method that is not known, keys that are missing or contradict).
     """
-    section = config.section("quantization_config", "compression_config") or text.section(
-        "quantization_config", "compression_config"
-    )
+    section = _section(config, text)
     if section is None:
         return Scheme()
     method = _method(section)
     try:
-        skipped = Patterns(name for key in _SKIPPED for name in _names(section, key, modules))
+        names = [name for key in _SKIPPED for name in _names(section, key, modules)]
+        skipped = Patterns([*names, *_left_out(section)])
         groups = _groups(section, method)
     except re.error as error:
         raise invalid(section.path, f"has an expression that cannot be read: {error}") from None
-    fp4 = text.text("expert_dtype") == "fp4"
-    return Scheme(
-        groups=groups,
-        skipped=skipped,
-        experts=MXFP4 if fp4 and method == "fp8" and "config_groups" not in section else None,
-        experts_only=method == "mxfp4",
-    )
+    return Scheme(groups=groups, skipped=skipped, experts_only=method == "mxfp4")
 
 
 def _method(section: Config) -> str:
@@ -120,10 +127,22 @@ def _names(section: Config, key: str, modules: Iterable[str]) -> tuple[str, ...]
     return section.strings(key)
 
 
+def _left_out(section: Config) -> tuple[str, ...]:
+    """GPTQModel's `dynamic` rules that take layers out: expressions after `-:`."""
+    rules = section.section("dynamic")
+    listed = rules.values if rules else ()
+    return tuple(f"re:{rule[2:]}" for rule in listed if rule.startswith("-:"))
+
+
 def _groups(section: Config, method: str) -> tuple[tuple[Patterns | None, WeightFormat], ...]:
     listed = section.section("config_groups")
     if listed is None:
-        return ((None, _single(section, method)),)
+        by_layer = section.section("quantized_layers")
+        if by_layer is not None:
+            return _layer_by_layer(by_layer)
+        chosen = _single(section, method)
+        head = ((Patterns([_LM_HEAD]), chosen),) if section.values.get(_LM_HEAD) is True else ()
+        return (*head, (None, chosen))
     groups: list[tuple[Patterns | None, WeightFormat]] = []
     for name in listed.values:
         group = listed.section(name)
@@ -135,6 +154,18 @@ def _groups(section: Config, method: str) -> tuple[tuple[Patterns | None, Weight
         groups.append((None if general else Patterns(targets), _of_weights(weights, group)))
     # Groups that name their layers go before the one that means them all.
     return tuple(sorted(groups, key=lambda one: one[0] is None))
+
+
+def _layer_by_layer(
+    layers: Config,
+) -> tuple[tuple[Patterns | None, WeightFormat], ...]:
+    """ModelOpt's mixed precision: an algorithm for each layer by its name."""
+    names: dict[WeightFormat, list[str]] = {}
+    for name in layers.values:
+        layer = layers.section(name)
+        if layer is not None:
+            names.setdefault(_of_algorithm(layer), []).append(name)
+    return tuple((Patterns(listed), chosen) for chosen, listed in names.items())
 
 
 def _single(section: Config, method: str) -> WeightFormat:
@@ -156,14 +187,19 @@ def _single(section: Config, method: str) -> WeightFormat:
         return MXFP4
     if method == "bitsandbytes":
         return INT8_CHANNEL if section.switch("load_in_8bit") else BITSANDBYTES_4
+    return NVFP4 if method == "modelopt_fp4" else _of_algorithm(section)
+
+
+def _of_algorithm(section: Config) -> WeightFormat:
+    """ModelOpt's name of a format."""
     algorithm = section.text("quant_algo").upper()
-    if "NVFP4" in algorithm or method == "modelopt_fp4":
+    if "NVFP4" in algorithm:
         return NVFP4
     if "FP8" in algorithm:
         return FP8_TENSOR
     raise invalid(
         section.field("quant_algo"),
-        f"must be NVFP4 or FP8 where there are no config_groups, got {algorithm!r}",
+        f"must be NVFP4 or FP8 where no layers are listed, got {algorithm!r}",
         "Describe the model in a file of its own (docs/models.md)",
     )
 

@@ -4,6 +4,7 @@ Sizes of projections and states: vllm-project/vllm vllm/model_executor/layers/ma
 {mamba_mixer2,mamba_utils}.py and vllm/model_executor/models/{nemotron_h,qwen3_next,kimi_linear}.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -38,6 +39,8 @@ _FLOAT32: Final = 4
 _BYTES_16_BIT: Final = 2
 _QWEN: Final = Style(norm="head", shared_gate=True)
 _NEMOTRON_KINDS: Final = {"M": Cache.STATE, "*": Cache.FULL, "-": Cache.NONE, "E": Cache.NONE}
+_NEMOTRON_LETTERS: Final = {"mamba": "M", "attention": "*", "mlp": "-", "moe": "E"}
+_CONV_BIAS: Final = ("use_conv_bias", "mamba_conv_bias")
 
 
 def _state_element_bytes(config: Config) -> int:
@@ -49,43 +52,59 @@ def _state_element_bytes(config: Config) -> int:
 def read_nemotron_h(config: Config) -> Decoder:
     """Nemotron-H: each block is one of Mamba-2, attention, an MLP or experts, as a letter of
     hybrid_override_pattern says. Raises: InvalidModel."""
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
-    pattern = config.text("hybrid_override_pattern")
-    if len(pattern) != layers or not set(pattern) <= set(_NEMOTRON_KINDS):
-        raise invalid(
-            config.field("hybrid_override_pattern"),
-            f"must have one of M, *, - and E for each of the {layers} layers "
-            f"(num_hidden_layers), got {pattern!r}",
-        )
+    hidden = config.integer(*HIDDEN)
+    pattern = _nemotron_pattern(config)
     where = tuple(letter == "E" for letter in pattern)
     mixture = mixture_of(config, hidden, where, name="mixer", gated=False, correction=True)
-    size = config.integer("intermediate_size")
+    size = (mixture.shared or mixture.size) if mixture else config.integer("intermediate_size")
     attention, _ = attention_shapes(config, hidden)
     style = Style()
     by_letter: dict[str, tuple[Part, ...]] = {
-        "-": below("mixer", dense_parts(hidden, size, gated=False)),
         "*": tuple(
             replace(part, name=part.name.replace("self_attn", "mixer"))
             for part in attention_parts(config, style, attention, hidden)
         ),
         "E": mixture.parts(hidden) if mixture else (),
     }
+    if "-" in pattern:
+        dense = dense_parts(hidden, config.integer("intermediate_size"), gated=False)
+        by_letter["-"] = below("mixer", dense)
     if "M" in pattern:
         by_letter["M"] = below("mixer", _mamba2_parts(config, hidden))
     norm = vector("norm", hidden)
     return Decoder(
         hidden=hidden,
-        intermediate=(mixture.shared or size) if mixture else size,
+        intermediate=size,
         attention=attention,
         blocks=tuple(
             block(layer, _NEMOTRON_KINDS[letter], (*by_letter[letter], norm))
             for layer, letter in enumerate(pattern)
         ),
         state_bytes=_mamba2_state(config) if "M" in pattern else 0,
-        experts=mixture.experts if mixture else None,
+        experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         rotary=False,
     )
+
+
+def _nemotron_pattern(config: Config) -> str:
+    """A letter for each block, from either of the keys that tell them."""
+    pattern = config.text("hybrid_override_pattern")
+    counts = config.values.get("layers_block_type")
+    if isinstance(counts, Mapping):  # how many there are of each, in no order
+        section = Config(counts, config.field("layers_block_type"))
+        listed = [name for name in counts for _ in range(section.integer(name, least=0))]
+    else:
+        listed = list(config.strings("layers_block_type"))
+    pattern = pattern or "".join(_NEMOTRON_LETTERS.get(name, "?") for name in listed)
+    layers = config.integer(*LAYERS, default=len(pattern) or None)
+    if len(pattern) != layers or not set(pattern) <= set(_NEMOTRON_KINDS):
+        raise invalid(
+            config.field("hybrid_override_pattern"),
+            f"must have one of M, *, - and E for each of the {layers} layers "
+            f"(num_hidden_layers), got {pattern!r}",
+        )
+    return pattern
 
 
 def _mamba2_sizes(config: Config) -> tuple[int, int, int]:
@@ -100,7 +119,7 @@ def _mamba2_parts(config: Config, hidden: int) -> list[Part]:
     inner, convolved, heads = _mamba2_sizes(config)
     bias = config.switch("mamba_proj_bias")
     kernel = config.integer("conv_kernel", "mamba_d_conv")
-    taps = kernel + config.switch("use_conv_bias", default=True)
+    taps = kernel + all(config.switch(key, default=True) for key in _CONV_BIAS)
     return [
         matrix("in_proj", inner + convolved + heads, hidden, bias=bias),
         vector("conv1d", convolved * taps, share=Share.SPLIT),
@@ -118,6 +137,39 @@ def _mamba2_state(config: Config) -> int:
     kernel = config.integer("conv_kernel", "mamba_d_conv")
     matrices = inner * config.integer("ssm_state_size", "mamba_d_state")
     return convolved * (kernel - 1) * _BYTES_16_BIT + matrices * _state_element_bytes(config)
+
+
+def read_granite_hybrid(config: Config) -> Decoder:
+    """Granite 4: Mamba-2 and attention blocks, each with a shared MLP and, some models, experts.
+
+    Raises: InvalidModel.
+    """
+    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    style = Style(experts_name="block_sparse_moe")
+    kinds = layer_kinds(config, layers, style)
+    routed = config.integer("num_local_experts", default=0, least=0) > 0
+    mixture = read_mixture(config, style, hidden, layers) if routed else None
+    size = config.integer("shared_intermediate_size", "intermediate_size")
+    attention, _ = attention_shapes(config, hidden)
+    mixers = {
+        Cache.FULL: attention_parts(config, style, attention, hidden),
+        Cache.STATE: below("mamba", _mamba2_parts(config, hidden)),
+    }
+    dense = below("shared_mlp", dense_parts(hidden, size))
+    norms = vector("norms", 2 * hidden)
+    return Decoder(
+        hidden=hidden,
+        intermediate=size,
+        attention=attention,
+        blocks=tuple(
+            block(layer, kind, (*mixers[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+            for layer, kind in enumerate(kinds)
+        ),
+        state_bytes=_mamba2_state(config),
+        experts=mixture.experts(hidden) if mixture else None,
+        final_norm=hidden,
+        rotary=config.text("position_embedding_type") == "rope",
+    )
 
 
 def read_qwen_next(config: Config) -> Decoder:
@@ -150,7 +202,7 @@ def read_qwen_next(config: Config) -> Decoder:
             for layer, kind in enumerate(kinds)
         ),
         state_bytes=_delta_net_state(config),
-        experts=mixture.experts if mixture else None,
+        experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
     )
 
@@ -231,7 +283,7 @@ def read_kimi_linear(config: Config) -> Decoder:
         ),
         state_bytes=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT
         + heads * head_dim * head_dim * _FLOAT32,
-        experts=mixture.experts if mixture else None,
+        experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         rotary=False,
     )

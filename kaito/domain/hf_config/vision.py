@@ -10,7 +10,7 @@ from typing import Final
 
 from kaito.domain.hf_config.config import Config
 
-_HIDDEN: Final = ("hidden_size", "vt_hidden_size", "embed_dim")
+_HIDDEN: Final = ("embed_dim", "hidden_size", "vt_hidden_size")
 _LAYERS: Final = ("depth", "num_hidden_layers", "vt_num_hidden_layers")
 _MLP: Final = ("intermediate_size", "vt_intermediate_size")
 _CHANNELS: Final = 3
@@ -35,9 +35,9 @@ def vision_parameters(config: Config, text_hidden: int) -> int:
     if tower is None:
         return 0
     hidden, layers = tower.integer(*_HIDDEN), tower.integer(*_LAYERS)
-    size = tower.integer(*_MLP, default=4 * hidden)
-    kind = tower.text("model_type")
-    gated = kind in ("pixtral", "gemma4_vision")
+    size = tower.integer(*_MLP, default=int(hidden * tower.number("mlp_ratio", default=4)))
+    kind = tower.text("model_type") or config.text("model_type")
+    gated = kind in ("pixtral", "gemma4_vision", "qwen2_5_vl")
     patch = tower.integer("patch_size", default=14)
     frames = tower.integer("temporal_patch_size", default=1)
     blocks = layers * (4 * hidden * hidden + (3 if gated else 2) * hidden * size)

@@ -1,11 +1,8 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from kaito.adapters.files import load_catalogue
-from kaito.adapters.latency_accuracy import latency_accuracy, read_shapes
-from kaito.domain.errors import InvalidInput
+from kaito.adapters.latency_accuracy import latency_accuracy
 
 GATED = {"NVIDIA H100 SXM 80GB": (12, 25), "NVIDIA H200 SXM 141GB": (12, 25)}
 """Medians in percent of the time per output token and to the first token."""
@@ -40,25 +37,3 @@ def test_a_file_is_judged_in_place_of_the_table(tmp_path: Path) -> None:
     report = latency_accuracy(load_catalogue(), measured=file)
     assert report["perf"]["n"] == 1
     assert report["perf"]["by_gpu"]["A10"]["prior"] is True
-
-
-def test_shapes(tmp_path: Path) -> None:
-    file = tmp_path / "shapes.json"
-    file.write_text('{"a/b": {"architectures": ["LlamaForCausalLM"]}}')
-    assert read_shapes(file) == {"a/b": {"architectures": ["LlamaForCausalLM"]}}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("{", "is not JSON"), ("[]", "must be one object"), ('{"a": 1}', "must be one object")],
-)
-def test_files_of_another_form_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    file = tmp_path / "shapes.json"
-    file.write_text(content)
-    with pytest.raises(InvalidInput, match=message):
-        read_shapes(file)
-
-
-def test_shapes_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="cannot be read: No such file"):
-        read_shapes(tmp_path / "none.json")

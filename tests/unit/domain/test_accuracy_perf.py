@@ -5,7 +5,8 @@ import pytest
 from kaito.adapters.files import load_catalogue
 from kaito.domain.accuracy_perf import Skipped, judge, perf_report, report_lines
 from kaito.domain.calibrated_speed import CALIBRATED
-from kaito.domain.measured_latency import Load, Measurement, Predictor, SkipReason
+from kaito.domain.measured_latency import Load, Measurement, Predictor
+from kaito.domain.measured_memory import SkipReason
 from kaito.domain.step_time import Layout
 from kaito.domain.throughput import Demand
 
