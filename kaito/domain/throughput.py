@@ -107,7 +107,7 @@ def closed_loop(
     assert concurrency > 0, concurrency
     running = min(concurrency, demand.slots)
     steps = _steps(step, demand, running)
-    others = max(0.0, running - 1) * steps.added / demand.output_tokens
+    others = max(0.0, running - 1) * steps.added / demand.output_tokens * _delay(step)
     # The last round is followed by none: on average half of its neighbours' prompts are missed.
     tpot = steps.decode + others * (1.0 if rounds is None else 1 - 0.5 / rounds)
     answer = steps.prompt + demand.output_tokens * tpot
@@ -210,6 +210,13 @@ def _steps(step: StepModel, demand: Demand, running: float) -> _Steps:
         context=demand.context,
     )
     return _Steps(decode=decode, mixed=max(mixed, decode), group=group, shares=shares)
+
+
+def _delay(step: StepModel) -> float:
+    """Share of a prompt's time that others wait for: all of it in its own part of the batch, and in
+    the other stages' parts what it takes in one stage."""
+    own = 1 / step.pipeline_parallel
+    return own + (1 - own) * own
 
 
 def _burst(step: StepModel, demand: Demand, prompts: float) -> float:

@@ -63,6 +63,17 @@ def test_stages_of_a_pipeline_work_on_parts_of_the_batch() -> None:
     assert two < one
 
 
+def test_a_prompt_delays_the_parts_of_other_stages_less() -> None:
+    prompts = replace(DEMAND, input_tokens=8_000.0)
+    one, two = (step(pipeline_parallel=n) for n in (1, 2))
+    extra = [
+        closed_loop(engine, prompts, 16).tpot_s
+        - engine.seconds(decodes=16 / stages, context=prompts.context)
+        for engine, stages in ((one, 1), (two, 2))
+    ]
+    assert 0.6 < extra[1] / extra[0] < 0.9
+
+
 def test_an_open_loop_runs_what_little_s_law_says() -> None:
     found = open_loop(STEP, DEMAND, 5)
     assert found is not None
