@@ -115,7 +115,8 @@ def closed_loop(
     current = busy * steps.mixed + (1 - busy) * steps.decode
     # Prompts that come during the same step are worked on together; more than one are in `group`.
     company = min(1.0, max(0.0, running - 1) / answer * current)
-    first = step.request_s + current / 2 + steps.prompt + company * steps.added
+    mixed, shares = _mixed(step, demand, running, steps.group + company)
+    first = step.request_s + current / 2 + max(shares * mixed, steps.prompt)
     if rounds is not None:
         first += (_burst(step, demand, running) - first + step.request_s) / rounds
     waiting = concurrency - running
@@ -187,7 +188,7 @@ def _at_random(step: StepModel, demand: Demand, running: float) -> Performance:
     steps = _steps(step, demand, running)
     load = steady.requests_per_s * steps.added
     assert load < 1, load  # an answer takes at least what all running prompts add
-    queue = load / (2 * (1 - load)) * steps.prompt / steps.group
+    queue = load / (2 * (1 - load)) * steps.prompt
     waiting = steady.requests_per_s * queue
     return replace(steady, ttft_s=steady.ttft_s + queue, waiting=waiting)
 
@@ -200,16 +201,22 @@ def _steps(step: StepModel, demand: Demand, running: float) -> _Steps:
     decode = step.seconds(decodes=batch * later, context=demand.context)
     # As many prompts come per step as sequences end in it; less than one has a step to itself.
     group = max(1.0, running / demand.output_tokens)
-    tokens = group * demand.input_tokens
+    mixed, shares = _mixed(step, demand, running, group)
+    return _Steps(decode=decode, mixed=max(mixed, decode), group=group, shares=shares)
+
+
+def _mixed(step: StepModel, demand: Demand, running: float, prompts: float) -> tuple[float, float]:
+    """Seconds of one of the steps that so many prompts share, and how many such steps they take."""
+    tokens = prompts * demand.input_tokens
     shares = max(1.0, tokens / demand.batched_tokens)
-    mixed = step.seconds(
+    seconds = step.seconds(
         prefill_tokens=tokens / shares,
         prefill_context=demand.input_tokens / 2,
-        prefills=group / shares,
-        decodes=max(0.0, batch - group),
+        prefills=prompts / shares,
+        decodes=max(0.0, running / step.pipeline_parallel - prompts),
         context=demand.context,
     )
-    return _Steps(decode=decode, mixed=max(mixed, decode), group=group, shares=shares)
+    return seconds, shares
 
 
 def _delay(step: StepModel) -> float:
