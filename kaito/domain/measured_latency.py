@@ -1,6 +1,5 @@
 """Measured latencies of served models, and what the model of throughput says in their place."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,8 +15,6 @@ __all__ = [
     "Measurement",
     "Prediction",
     "Predictor",
-    "is_saturated",
-    "unsaturated",
 ]
 
 _WAIT_FACTOR: Final = 1.25
@@ -125,12 +122,3 @@ class Predictor:
             found = step_model(one.model, one.gpu, one.layout, self._efficiency)
             self._steps[key] = found
         return found
-
-
-def is_saturated(one: Measurement, predictor: Predictor) -> bool:
-    """Whether requests waited for room: the cache cannot hold them, or the measurement shows it."""
-    return one.waited or predictor.predict(one).saturated
-
-
-def unsaturated(points: Sequence[Measurement], predictor: Predictor) -> list[Measurement]:
-    return [one for one in points if not is_saturated(one, predictor)]
