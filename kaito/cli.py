@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kaito.accuracy_command import accuracy
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 from kaito.logs import LogFormat, configure_logging
@@ -78,6 +79,8 @@ def crds(
             typer.echo(f"{path} is not current: run `kaito crds {directory}`", err=True)
             raise typer.Exit(1)
 
+
+app.command()(accuracy)
 
 operator_app = typer.Typer(
     help="Run kaito in, or beside, a Kubernetes cluster.", no_args_is_help=True

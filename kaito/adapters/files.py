@@ -201,6 +201,9 @@ class _GpuEntry(_Entry):
     compute_capability: Capability | None = None
     memory_bandwidth_bytes_per_s: Positive
     fp16_flops: Annotated[float, Field(gt=0)]
+    nvlink_bytes_per_s: Annotated[
+        float | None, Field(gt=0, description="One way, to all other GPUs together.")
+    ] = None
     products: Annotated[
         tuple[str, ...], Field(description="Values of a Node's label nvidia.com/gpu.product.")
     ] = ()

@@ -2,7 +2,8 @@
 
 DomainError
 ├── InvalidInput           fix the named fields and try again; carries every problem found
-│   └── InvalidConfig      the same, in the ConfigMap that a Workspace names
+│   ├── InvalidConfig      the same, in the ConfigMap that a Workspace names
+│   └── InvalidModel       the same, in a model's config.json or weight files
 └── PortError              something outside said no
     ├── Conflict           the object changed since it was read: observe again
     ├── NotFound           the object is gone: observe again
@@ -47,6 +48,10 @@ class InvalidInput(DomainError):
 
 class InvalidConfig(InvalidInput):
     """The content of a ConfigMap was refused; nothing was changed."""
+
+
+class InvalidModel(InvalidInput):
+    """A model's config or weight files were refused; nothing is known about its memory."""
 
 
 class PortError(DomainError):

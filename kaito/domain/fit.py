@@ -19,17 +19,16 @@ from kaito.domain.engine import Engine, EngineChoice, NoEngine, choose_engine
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.gpu import InstanceType
 from kaito.domain.memory import (
-    KV_BLOCK_TOKENS,
     PRIORS,
-    TUNING_LORA_RANK,
-    TUNING_SEQUENCE_TOKENS,
     MemoryBreakdown,
+    ServerSettings,
     budget_bytes,
-    inference_memory,
-    kv_bytes_per_token,
-    tuning_memory,
+    kv_cache_tokens,
+    memory_by_context,
+    vllm_ranks,
 )
 from kaito.domain.model import EngineName, ModelProfile
+from kaito.domain.tuning_memory import TUNING_LORA_RANK, TUNING_SEQUENCE_TOKENS, tuning_memory
 from kaito.domain.workspace import TuningMethod
 
 __all__ = ["DoesNotFit", "FitPlan", "fit_inference", "fit_tuning", "what_would_fit"]
@@ -120,13 +119,15 @@ def _fit_inference(
         for layout in _layouts(model, instance_type, choice.engine.name, nodes):
             candidate = _candidate(model, instance_type, choice, layout, adapters)
             if candidate.longest >= target:
-                return _inference_plan(candidate, max_model_len)
+                return _inference_plan(candidate, max_model_len, adapters)
             if candidate.longest >= least:
                 fitting.append(candidate)
             else:
                 refused.append(refusal(candidate, least))
         if fitting:
-            return _inference_plan(max(fitting, key=lambda one: one.longest), max_model_len)
+            return _inference_plan(
+                max(fitting, key=lambda one: one.longest), max_model_len, adapters
+            )
     raise min(refused, key=lambda error: error.requested_bytes)
 
 
@@ -156,17 +157,8 @@ def _candidate(
     layout: Layout,
     adapters: int,
 ) -> Candidate:
-    def memory_of(tokens: int) -> MemoryBreakdown:
-        return inference_memory(
-            model,
-            instance_type.gpu,
-            choice.engine,
-            context_tokens=tokens,
-            tensor_parallel=layout.tensor_parallel,
-            pipeline_parallel=layout.pipeline_parallel,
-            adapters=adapters,
-        )
-
+    settings = _settings(layout, adapters)
+    memory_of = memory_by_context(model, instance_type.gpu, choice.engine, settings)
     budget = budget_bytes(instance_type.gpu, choice.engine.name)
     return Candidate(
         model=model,
@@ -178,9 +170,17 @@ def _candidate(
     )
 
 
-def _inference_plan(candidate: Candidate, asked: int | None) -> FitPlan:
+def _settings(layout: Layout, adapters: int) -> ServerSettings:
+    return ServerSettings(
+        tensor_parallel=layout.tensor_parallel,
+        pipeline_parallel=layout.pipeline_parallel,
+        adapters=adapters,
+    )
+
+
+def _inference_plan(candidate: Candidate, asked: int | None, adapters: int) -> FitPlan:
     context = asked or candidate.longest
-    cached = _cached_tokens(candidate, context)
+    cached = _cached_tokens(candidate, context, adapters)
     explanation = (
         *layout_text(candidate),
         budget_text(candidate, candidate.memory_of(0)),
@@ -189,23 +189,22 @@ def _inference_plan(candidate: Candidate, asked: int | None) -> FitPlan:
     return _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
 
 
-def _cached_tokens(candidate: Candidate, context: int) -> int:
+def _cached_tokens(candidate: Candidate, context: int, adapters: int) -> int:
     """Tokens that one replica caches: vLLM fills its budget, transformers holds one sequence.
 
     Where layers have a window or a state, it depends on how long the sequences are: of `context`
     tokens here, as in vLLM's own log.
     """
-    if candidate.choice.engine.name is not EngineName.VLLM:
+    choice = candidate.choice
+    if choice.engine.name is not EngineName.VLLM:
         return candidate.longest
-    if not candidate.model.caches_evenly:
-        room = candidate.budget - candidate.memory_of(0).total
-        return room * context // candidate.memory_of(context).kv_cache
-    block = KV_BLOCK_TOKENS * kv_bytes_per_token(
+    ranks = vllm_ranks(
         candidate.model,
-        tensor_parallel=candidate.layout.tensor_parallel,
-        pipeline_parallel=candidate.layout.pipeline_parallel,
+        candidate.instance_type.gpu,
+        choice.engine.version,
+        _settings(candidate.layout, adapters),
     )
-    return (candidate.budget - candidate.memory_of(0).total) // block * KV_BLOCK_TOKENS
+    return kv_cache_tokens(ranks, candidate.budget, context)
 
 
 def _fit_plan(

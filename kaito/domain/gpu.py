@@ -33,6 +33,7 @@ class Gpu:
     memory_bandwidth_bytes_per_s: int
     fp16_flops: float
     source: str
+    nvlink_bytes_per_s: float | None = None  # one way; None: PCIe
     prior: bool = False
     products: tuple[str, ...] = ()
     mig_memory_eighths: tuple[tuple[str, int], ...] = ()

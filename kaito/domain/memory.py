@@ -1,22 +1,60 @@
-"""Bytes that one GPU holds while it serves or tunes a model.
+"""Bytes that one GPU holds while it serves a model.
 
-Inference with vLLM follows what its start-up logs print: KV cache = utilization x total - weights
-- activations - non-torch memory (- CUDA graphs since 0.20). The laws below were fitted on published
-logs of vLLM 0.17 to 0.19 (llm-d-incubation/llm-d-planner pull request 205, commit d3121e05,
-accuracy/results/v0.19.0/logs); what has no published measurement is listed in `PRIORS`.
+vLLM takes a share of the card, loads the weights, measures one step, and gives the rest to the KV
+cache: cache = utilization x total - weights - activations - what grew outside of torch - CUDA
+graphs (these since 0.21; before, they came on top). Each part has its module: `rank_weights`,
+`vllm_profile_run`, `kv_cache`; `engine_constants` are the few that were read off logs. Tuning is in
+`tuning_memory`. docs/gpu-fit.md has the formulas.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from math import ceil
 from typing import Final
 
 from kaito.domain.engine import Engine
+from kaito.domain.engine_constants import MEASURED, EngineConstants
 from kaito.domain.gpu import Gpu
+from kaito.domain.kv_cache import KvCache, kv_cache_of
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.quantity import GIB
-from kaito.domain.workspace import TuningMethod
+from kaito.domain.rank_weights import rank_weights, rotary_table_bytes
+from kaito.domain.vllm_defaults import (
+    KV_BLOCK_TOKENS,
+    VLLM_LORA_RANK,
+    default_max_num_seqs,
+    gpu_memory_utilization,
+    max_num_batched_tokens,
+    release,
+    stage_layers,
+)
+from kaito.domain.vllm_profile_run import TRITON_KERNELS, Step, profile_run_bytes
+
+__all__ = [
+    "FRAGMENTATION_SHARE",
+    "KV_BLOCK_TOKENS",
+    "PRIORS",
+    "TORCH_RUNTIME_BYTES",
+    "MemoryBreakdown",
+    "Rank",
+    "ServerSettings",
+    "budget_bytes",
+    "budget_share",
+    "default_max_num_seqs",
+    "gpu_memory_utilization",
+    "graphs_within_budget",
+    "inference_memory",
+    "kv_bytes_per_token",
+    "kv_cache_bytes",
+    "kv_cache_tokens",
+    "max_num_batched_tokens",
+    "memory_by_context",
+    "outside_budget_bytes",
+    "priors",
+    "routings",
+    "vllm_ranks",
+]
 
 PRIORS: Final[Mapping[str, str]] = {
     "gpu": "the memory that this GPU reports is assumed",
@@ -35,40 +73,27 @@ PRIORS: Final[Mapping[str, str]] = {
 }
 """Parts of a breakdown that no published measurement backs, and why."""
 
-BYTES_16_BIT: Final = 2
-
-# --- vLLM ---
-DEFAULT_UTILIZATION: Final = Fraction(84, 100)
-UTILIZATION: Final[Mapping[str, Fraction]] = {"NVIDIA A10": Fraction(82, 100)}
-"""--gpu-memory-utilization where a GPU needs its own, by name; used here and on the command line.
-Source: kaito-project/kaito@056b8280b pkg/model/interface.go (0.84, and 0.82 on A10)."""
-
-KV_BLOCK_TOKENS: Final = 16  # vLLM's default --block-size
-_ACTIVATION_SLOPE: Final = 3.57  # x vocabulary x sequences x 4 bytes: sampler warm-up in float32
-_ACTIVATION_BASE_BYTES: Final = int(0.14 * GIB)
-_ACTIVATION_FLOOR_BYTES: Final = int(0.80 * GIB)
-_NON_TORCH_BYTES: Final = int(0.25 * GIB)  # one GPU
-_NON_TORCH_NCCL_BYTES: Final = int(2.1 * GIB)  # per GPU of a tensor-parallel group
-# Least squares through Llama-3.1-8B at 32, 16 and 8 layers per GPU: 0.91, 0.65 and 0.51 GiB.
-_GRAPHS_BASE_BYTES: Final = int(0.38 * GIB)
-_GRAPHS_BYTES_PER_LAYER: Final = int(0.0166 * GIB)
-_LARGE_CARD_BYTES: Final = 70 * GIB
-_SMALL_CARD_SEQS: Final = 256
-VLLM_LORA_RANK: Final = 16  # vLLM's default --max-lora-rank
-
-# --- transformers ---
-FRAGMENTATION_SHARE: Final = Fraction(5, 100)
-_TORCH_RUNTIME_BYTES: Final = int(0.6 * GIB)
-
-# --- tuning ---
-NF4_BYTES_PER_PARAMETER: Final = 4.127 / 8
-"""4-bit weights with double quantisation: 4 + 0.127 bits (QLoRA, arXiv:2305.14314, section 3)."""
+_BYTES_16_BIT: Final = 2
 _ADAPTER_BYTES: Final = 4  # peft keeps adapters in float32
-_GRADIENT_BYTES: Final = 4
-_ADAMW_BYTES: Final = 8  # two float32 moments
-_LOGIT_BYTES: Final = 2 + 4 + 4  # 16-bit logits, their float32 copy and its gradient
-TUNING_LORA_RANK: Final = 8  # kaito-project/kaito@056b8280b charts/.../lora-params.yaml
-TUNING_SEQUENCE_TOKENS: Final = 1024  # trl's default SFTConfig.max_length
+FRAGMENTATION_SHARE: Final = Fraction(5, 100)
+TORCH_RUNTIME_BYTES: Final = int(0.6 * GIB)
+_GRAPHS_IN_BUDGET: Final = (0, 21)
+"""First release that takes CUDA graphs from the KV cache. Source: vllm-project/vllm
+vllm/v1/worker/gpu_worker.py, determine_available_memory ("default since v0.21.0")."""
+
+
+_LEAST_ACTIVATIONS_BYTES: Final = int(0.80 * GIB)
+"""No start-up log shows less than 0.75 GiB, and an RTX 4090 took 0.87 where its tensors are 0.6
+(casys-kaist/LLMServingSim@5daddb2 bench/examples/RTX4090/Llama-3.1-8B/vllm/meta.json)."""
+_PREFIX_CACHED_STATES: Final = (0, 27)
+"""First release that caches the prefixes of hybrid models by default, and so holds two states of a
+sequence (vllm-project/vllm pull request 50991, merged after 0.26;
+vllm/v1/kv_cache_interface.py, MambaSpec.max_memory_usage_bytes)."""
+_MXFP4_WARM_UP_BYTES: Final = int(3.7 * GIB)
+"""CUDA graphs, and what else stays allocated when triton_kernels multiply mxfp4 experts, from one
+failure: gpt-oss-20b on an H100 with a share of 0.95 has 6.3 GiB left beside weights, cache and
+runtime, is 2.1 GiB into its sampler, and 0.55 GiB are free (llm-d-incubation/llm-d-planner pull
+request 205). 3.7 is what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,38 +120,67 @@ class MemoryBreakdown:
         return sum(self.parts.values())
 
 
-def gpu_memory_utilization(gpu: Gpu) -> Fraction:
-    """Share of a GPU that vLLM may use: the value of --gpu-memory-utilization."""
-    return UTILIZATION.get(gpu.name, DEFAULT_UTILIZATION)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What a server is told beside the model, as far as memory depends on it.
+
+    None is vLLM's default on that GPU. `adapters` counts LoRA slots of `lora_rank`. With the
+    transformers engine `pipeline_parallel` counts the GPUs that layers are spread over.
+    """
+
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    adapters: int = 0
+    lora_rank: int = VLLM_LORA_RANK
 
 
-def budget_share(gpu: Gpu, engine: EngineName) -> Fraction:
-    """Share of the reported memory that an engine may fill."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rank:
+    """One GPU of a vLLM server. `fixed` is what it holds before the cache, `step_tokens` the tokens
+    of one step."""
+
+    fixed: MemoryBreakdown
+    cache: KvCache
+    step_tokens: int
+
+    def kv_room(self, budget: int, *, graphs_within: bool = True) -> int:
+        """Bytes left for the cache; below 0 where the rest is already too much."""
+        outside = 0 if graphs_within else self.fixed.cuda_graphs
+        return budget - self.fixed.total + outside
+
+    def with_context(self, tokens: int) -> MemoryBreakdown:
+        """With one sequence of so many tokens."""
+        return replace(self.fixed, kv_cache=self.cache.bytes_of(tokens, self.step_tokens))
+
+
+def budget_share(gpu: Gpu, engine: EngineName, utilization: Fraction | None = None) -> Fraction:
+    """Share of the reported memory that an engine may fill; `utilization` is vLLM's, None its
+    setting for this GPU."""
     if engine is EngineName.VLLM:
-        return gpu_memory_utilization(gpu)
+        return gpu_memory_utilization(gpu) if utilization is None else utilization
     return 1 - FRAGMENTATION_SHARE
 
 
-def budget_bytes(gpu: Gpu, engine: EngineName) -> int:
+def budget_bytes(gpu: Gpu, engine: EngineName, utilization: Fraction | None = None) -> int:
     """Bytes that an engine may fill on one GPU, everything included."""
-    return int(gpu.usable_bytes * budget_share(gpu, engine))
+    return int(gpu.usable_bytes * budget_share(gpu, engine, utilization))
 
 
-def default_max_num_seqs(gpu: Gpu) -> int:
-    """vLLM's default for concurrent sequences in its API server.
-
-    Source: vllm-project/vllm vllm/engine/arg_utils.py (1024 from 70 GiB up, A100 excepted).
-    """
-    large = gpu.usable_bytes >= _LARGE_CARD_BYTES and "A100" not in gpu.name.upper()
-    return 1024 if large else _SMALL_CARD_SEQS
+def graphs_within_budget(version: str) -> bool:
+    """Whether this vLLM takes the CUDA graphs out of its share of the card."""
+    return release(version) >= _GRAPHS_IN_BUDGET
 
 
-def max_num_batched_tokens(gpu: Gpu) -> int:
-    """vLLM's default for tokens of one step in its API server.
-
-    Source: vllm-project/vllm vllm/engine/arg_utils.py (8192 from 70 GiB up, A100 excepted).
-    """
-    return 8192 if default_max_num_seqs(gpu) > _SMALL_CARD_SEQS else 2048
+def outside_budget_bytes(model: ModelProfile, gpu: Gpu, version: str, rank: Rank) -> int:
+    """Bytes that vLLM takes of the card once its share is filled: CUDA graphs where the share does
+    not hold them, with what mxfp4 experts need to warm up."""
+    if graphs_within_budget(version):
+        return 0
+    if model.quantization == "mxfp4" and gpu.compute_capability == TRITON_KERNELS:
+        return max(rank.fixed.cuda_graphs, _MXFP4_WARM_UP_BYTES)
+    return rank.fixed.cuda_graphs
 
 
 def kv_bytes_per_token(
@@ -145,28 +199,25 @@ def kv_cache_bytes(
     *,
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
+    step_tokens: int | None = None,
 ) -> int:
     """Bytes that vLLM caches for one sequence on the GPU that holds the most layers.
 
-    Layers with a window hold that and what one step adds, and one block more; recurrent ones a
-    state. Source: vllm-project/vllm vllm/v1/kv_cache_interface.py, max_memory_usage_bytes.
+    `step_tokens` is --max-num-batched-tokens; None is vLLM's default on this GPU.
     """
-    if context_tokens == 0:
-        return 0
-    per_token = kv_bytes_per_token(
-        model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel
+    most = max(stage_layers(model.layers, pipeline_parallel))
+    cache = kv_cache_of(model, layers=most, tensor_parallel=tensor_parallel)
+    return cache.bytes_of(context_tokens, step_tokens or max_num_batched_tokens(gpu))
+
+
+def kv_cache_tokens(ranks: tuple[Rank, ...], budget: int, context_tokens: int) -> int:
+    """Tokens that a replica caches in all, in sequences of `context_tokens`: what the rank with the
+    least room for them holds."""
+    return min(
+        rank.cache.tokens_within(rank.kv_room(budget), context_tokens, rank.step_tokens)
+        for rank in ranks
+        if rank.cache.block_bytes
     )
-    size = ceil(context_tokens / KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS * per_token
-    local, recurrent = model.local_attention, model.recurrent
-    if local is not None:
-        held = min(context_tokens, local.window - 1 + max_num_batched_tokens(gpu))
-        blocks = ceil(held / KV_BLOCK_TOKENS) + 1
-        layer = KV_BLOCK_TOKENS * model.cached_bytes(local.attention, tensor_parallel)
-        size += ceil(local.layers / pipeline_parallel) * blocks * layer
-    if recurrent is not None:
-        state = ceil(recurrent.state_bytes / tensor_parallel)
-        size += ceil(recurrent.layers / pipeline_parallel) * state
-    return size
 
 
 def inference_memory(
@@ -180,187 +231,140 @@ def inference_memory(
     adapters: int = 0,
     lora_rank: int = VLLM_LORA_RANK,
     max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
 ) -> MemoryBreakdown:
     """Memory to serve one sequence of `context_tokens`; grows with `context_tokens`.
 
-    `adapters` counts LoRA slots of `lora_rank`; `max_num_seqs` None is vLLM's default.
+    The keywords are those of `ServerSettings`.
     """
     assert context_tokens >= 0, context_tokens
-    assert adapters >= 0, adapters
-    if engine.name is EngineName.VLLM:
-        return _vllm_memory(
-            model,
-            gpu,
-            context_tokens=context_tokens,
-            tensor_parallel=tensor_parallel,
-            pipeline_parallel=pipeline_parallel,
-            adapters=adapters,
-            lora_rank=lora_rank,
-            max_num_seqs=max_num_seqs or default_max_num_seqs(gpu),
-        )
-    assert tensor_parallel == 1, "transformers splits layers over GPUs, not heads"
-    return _transformers_memory(
-        model,
-        gpu,
-        context_tokens=context_tokens,
-        stages=pipeline_parallel,
+    settings = ServerSettings(
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
         adapters=adapters,
         lora_rank=lora_rank,
     )
+    return memory_by_context(model, gpu, engine, settings)(context_tokens)
 
 
-def _vllm_memory(
+def memory_by_context(
+    model: ModelProfile, gpu: Gpu, engine: Engine, settings: ServerSettings
+) -> Callable[[int], MemoryBreakdown]:
+    """Memory on the fullest GPU as a function of the tokens of one sequence; it never falls."""
+    if engine.name is EngineName.VLLM:
+        ranks = vllm_ranks(model, gpu, engine.version, settings)
+        return lambda tokens: max(
+            (rank.with_context(tokens) for rank in ranks), key=lambda one: one.total
+        )
+    assert settings.tensor_parallel == 1, "transformers splits layers over GPUs, not heads"
+    return lambda tokens: _transformers_memory(model, gpu, tokens, settings)
+
+
+def vllm_ranks(
     model: ModelProfile,
     gpu: Gpu,
-    *,
-    context_tokens: int,
-    tensor_parallel: int,
-    pipeline_parallel: int,
-    adapters: int,
-    lora_rank: int,
-    max_num_seqs: int,
-) -> MemoryBreakdown:
-    logits = model.vocab_size * max_num_seqs * 4
-    stage_layers = ceil(model.layers / pipeline_parallel)
-    lora_elements = sum(
-        linear.inputs + ceil(linear.outputs / tensor_parallel) for linear in model.linears
+    version: str,
+    settings: ServerSettings,
+    constants: EngineConstants = MEASURED,
+) -> tuple[Rank, ...]:
+    """The GPUs of one replica, one for each pipeline rank that differs: first, middle, last.
+
+    Tensor-parallel GPUs of a rank are alike. Of the middle ranks the one with most weights stands
+    for all.
+    """
+    assert settings.adapters >= 0, settings.adapters
+    shards, stages = settings.tensor_parallel, settings.pipeline_parallel
+    step = Step(
+        tokens=settings.max_num_batched_tokens or max_num_batched_tokens(gpu),
+        sequences=settings.max_num_seqs or default_max_num_seqs(gpu),
+        release=release(version),
+        tensor_parallel=shards,
+        pipeline_parallel=stages,
     )
-    return MemoryBreakdown(
-        weights=_weights(model, tensor_parallel, pipeline_parallel) + _rotary_table(model),
-        kv_cache=kv_cache_bytes(
-            model,
-            gpu,
-            context_tokens,
-            tensor_parallel=tensor_parallel,
-            pipeline_parallel=pipeline_parallel,
-        ),
-        activations=max(
-            _ACTIVATION_FLOOR_BYTES, int(_ACTIVATION_SLOPE * logits) + _ACTIVATION_BASE_BYTES
-        ),
-        cuda_graphs=_GRAPHS_BASE_BYTES + stage_layers * _GRAPHS_BYTES_PER_LAYER,
-        runtime=_NON_TORCH_BYTES if tensor_parallel == 1 else _NON_TORCH_NCCL_BYTES,
-        adapters=adapters * lora_rank * lora_elements * stage_layers * BYTES_16_BIT,
-        priors=_priors(gpu, "vllm.activations", *(["vllm.adapters"] if adapters else [])),
+    held = stage_layers(model.layers, stages)
+    weights = rank_weights(model, tensor_parallel=shards, pipeline_parallel=stages)
+    states = 2 if step.release >= _PREFIX_CACHED_STATES else 1
+    table = rotary_table_bytes(model)
+    slot = sum(one.inputs + ceil(one.outputs / shards) for one in model.linears) * _BYTES_16_BIT
+    assumed = priors(gpu, "vllm.activations", *(["vllm.adapters"] if settings.adapters else []))
+    middle = max(range(1, stages - 1), key=lambda rank: (weights[rank], held[rank]), default=0)
+
+    def one(rank: int) -> Rank:
+        layers = held[rank]
+        peak = profile_run_bytes(model, gpu, step, last=rank == stages - 1)
+        return Rank(
+            fixed=MemoryBreakdown(
+                weights=weights[rank] + table,
+                activations=max(_LEAST_ACTIVATIONS_BYTES, peak),
+                cuda_graphs=_graphs(model, layers, constants),
+                runtime=_runtime(settings, constants),
+                adapters=settings.adapters * settings.lora_rank * slot * layers,
+                priors=assumed,
+            ),
+            cache=kv_cache_of(model, layers=layers, tensor_parallel=shards, states=states),
+            step_tokens=step.tokens,
+        )
+
+    return tuple(one(rank) for rank in sorted({0, middle, stages - 1}))
+
+
+def _graphs(model: ModelProfile, layers: int, constants: EngineConstants) -> int:
+    return (
+        constants.graphs_base
+        + layers * constants.graphs_per_layer
+        + routings(model, layers) * constants.graphs_per_routing
     )
+
+
+def routings(model: ModelProfile, layers: int) -> int:
+    """Experts that a token goes to in so many layers, one after the other."""
+    if model.experts is None:
+        return 0
+    return ceil(model.experts.layers * layers / model.layers) * model.experts.per_token
+
+
+def _runtime(settings: ServerSettings, constants: EngineConstants) -> int:
+    if settings.tensor_parallel > 1:
+        return constants.runtime_tensor
+    return constants.runtime_alone
 
 
 def _transformers_memory(
-    model: ModelProfile,
-    gpu: Gpu,
-    *,
-    context_tokens: int,
-    stages: int,
-    adapters: int,
-    lora_rank: int,
+    model: ModelProfile, gpu: Gpu, tokens: int, settings: ServerSettings
 ) -> MemoryBreakdown:
-    """One sequence, layers spread over `stages` GPUs (device_map=auto).
+    """One sequence, layers spread over GPUs (device_map=auto).
 
     The cache of a layer is extended by concatenation (DynamicCache.update in
     huggingface/transformers src/transformers/cache_utils.py), so one layer exists twice. Layers
     with a window are counted as if they had none.
     """
-    layer_kv = model.attention.cached_elements() * BYTES_16_BIT
+    stages = settings.pipeline_parallel
+    stage = ceil(model.layers / stages)
+    layer_kv = model.attention.cached_elements() * _BYTES_16_BIT
     local, recurrent = model.local_attention, model.recurrent
     cached = kv_bytes_per_token(model, pipeline_parallel=stages) + layer_kv
     if local is not None:
-        cached += ceil(local.layers / stages) * local.attention.cached_elements() * BYTES_16_BIT
+        cached += ceil(local.layers / stages) * local.attention.cached_elements() * _BYTES_16_BIT
     states = ceil(recurrent.layers / stages) * recurrent.state_bytes if recurrent else 0
-    stage_layers = ceil(model.layers / stages)
     # Prefill: residual, float32 norm, its result, and the four wide tensors of the gated MLP.
     prefill_elements = 5 * model.hidden_size + 4 * model.intermediate_size
     # The server merges all adapters into one, of the same rank.
-    merged = min(adapters, 1) * _adapter_parameters(model, lora_rank, None, stage_layers)
+    edges = sum(one.inputs + one.outputs for one in model.linears)
+    merged = min(settings.adapters, 1) * settings.lora_rank * stage * edges
     return MemoryBreakdown(
-        weights=_weights(model, 1, stages),
-        kv_cache=context_tokens * cached + min(1, context_tokens) * states,
-        activations=context_tokens * prefill_elements * BYTES_16_BIT + model.vocab_size * 4,
-        runtime=_TORCH_RUNTIME_BYTES,
+        weights=max(rank_weights(model, pipeline_parallel=stages)),
+        kv_cache=tokens * cached + min(1, tokens) * states,
+        activations=tokens * prefill_elements * _BYTES_16_BIT + model.vocab_size * 4,
+        runtime=TORCH_RUNTIME_BYTES,
         adapters=merged * _ADAPTER_BYTES,
-        priors=_priors(
+        priors=priors(
             gpu, "transformers.budget", "transformers.runtime", "transformers.activations"
         ),
     )
 
 
-def tuning_memory(
-    model: ModelProfile,
-    gpu: Gpu,
-    method: TuningMethod,
-    *,
-    sequence_tokens: int = TUNING_SEQUENCE_TOKENS,
-    batch_size: int = 1,
-    lora_rank: int = TUNING_LORA_RANK,
-    target_modules: Collection[str] | None = None,
-    gradient_checkpointing: bool = True,
-) -> MemoryBreakdown:
-    """Memory to tune with `batch_size` sequences of `sequence_tokens` per GPU.
-
-    Every GPU holds the whole model (one data-parallel process each). `target_modules` None means
-    those of the model's tuning support, or all linear layers.
-    """
-    assert sequence_tokens >= 0, sequence_tokens
-    assert batch_size >= 1, batch_size
-    if target_modules is None and model.tuning is not None:
-        target_modules = model.tuning.target_modules
-    trained = _adapter_parameters(model, lora_rank, target_modules, model.layers)
-    tokens = sequence_tokens * batch_size
-    layer = _trained_layer_elements(model) * BYTES_16_BIT
-    kept = model.hidden_size * BYTES_16_BIT if gradient_checkpointing else layer
-    activations = tokens * (kept * model.layers + layer + model.vocab_size * _LOGIT_BYTES)
-    if method is TuningMethod.QLORA:  # the widest layer is unpacked to 16 bits to be multiplied
-        activations += max(linear.parameters for linear in model.linears) * BYTES_16_BIT
-    return MemoryBreakdown(
-        weights=_tuned_weights(model, method),
-        activations=activations,
-        runtime=_TORCH_RUNTIME_BYTES,
-        adapters=trained * _ADAPTER_BYTES,
-        gradients=trained * _GRADIENT_BYTES,
-        optimizer=trained * _ADAMW_BYTES,
-        priors=_priors(gpu, "transformers.budget", "transformers.runtime", "tuning.activations"),
-    )
-
-
-def _weights(model: ModelProfile, tensor_parallel: int, stages: int) -> int:
-    """Bytes of weights on the fullest GPU. The first stage also holds the embedding, the last one
-    lm_head, so stages are uneven."""
-    loaded, embedding = model.loaded_bytes or model.weight_bytes, model.embedding_bytes
-    blocks = (loaded - embedding) * Fraction(ceil(model.layers / stages), model.layers)
-    one_table = embedding if model.tied_embeddings else embedding // 2
-    ends = embedding if stages == 1 else one_table
-    return ceil((blocks + ends) / tensor_parallel)
-
-
-def _rotary_table(model: ModelProfile) -> int:
-    """vLLM's cosine and sine table, in full on every GPU: seen in the printed weights of
-    Llama-3.1-8B (0.03 GiB) and Llama-4-Scout (2.5 GiB)."""
-    attention = model.attention
-    return model.token_limit * (attention.qk_rope_head_dim or attention.head_dim) * BYTES_16_BIT
-
-
-def _tuned_weights(model: ModelProfile, method: TuningMethod) -> int:
-    if method is TuningMethod.LORA:
-        return model.weight_bytes
-    # bitsandbytes packs the linear layers; embedding and lm_head stay in 16 bits.
-    packed = ceil(model.linear_parameters * NF4_BYTES_PER_PARAMETER)
-    return packed + model.embedding_parameters * BYTES_16_BIT
-
-
-def _adapter_parameters(
-    model: ModelProfile, rank: int, targets: Collection[str] | None, layers: int
-) -> int:
-    """Parameters of one LoRA adapter: two matrices of `rank` beside each targeted layer."""
-    chosen = [one for one in model.linears if targets is None or one.name in targets]
-    return rank * layers * sum(one.inputs + one.outputs for one in chosen)
-
-
-def _trained_layer_elements(model: ModelProfile) -> int:
-    """16-bit elements that one layer keeps per token for its backward pass: two float32 norms and
-    their results, residuals, attention's tensors (K and V repeated per head), the gated MLP."""
-    attention = model.attention
-    query = attention.heads * attention.head_dim
-    key = attention.kv_heads * attention.head_dim
-    return 9 * model.hidden_size + 5 * query + 3 * key + 4 * model.intermediate_size
-
-
-def _priors(gpu: Gpu, *keys: str) -> tuple[str, ...]:
+def priors(gpu: Gpu, *keys: str) -> tuple[str, ...]:
+    """Keys of `PRIORS`, with that of the card where its memory is assumed."""
     return ("gpu", *keys) if gpu.usable_is_prior else keys

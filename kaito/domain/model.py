@@ -9,6 +9,7 @@ from typing import Final
 
 from kaito.domain.linear import Linear, linears_of
 from kaito.domain.quantization import QUANTIZATIONS, Quantization
+from kaito.domain.weights import WeightLayout
 from kaito.domain.workspace import TuningMethod
 
 __all__ = [
@@ -31,7 +32,7 @@ BYTES_PER_PARAMETER: Final = {
     "float8_e4m3fn": 1,
     "int8": 1,
 }
-_CACHE_BYTES: Final = {None: 2, "fp8": 1}  # bytes of one cached element by kv_cache_dtype
+_CACHE_BYTES: Final = {"fp8": 1}  # bytes of one cached element by kv_cache_dtype
 _SCALE_GROUP: Final = 128  # elements of an fp8 vector that share one float32 scale
 
 
@@ -45,7 +46,8 @@ class Attention:
     """The shape of one attention layer; head_dim and ranks count elements.
 
     Multi-head (kv_heads == heads), grouped-query and multi-query attention cache
-    2 x kv_heads x head_dim elements per token. Multi-head latent attention (DeepSeek) caches one
+    2 x kv_heads x head_dim elements per token, or kv_heads x (head_dim + v_head_dim) where values
+    have a size of their own (MiMo). Multi-head latent attention (DeepSeek) caches one
     compressed vector of kv_lora_rank + qk_rope_head_dim elements, on every GPU in full; its
     head_dim is that of queries, rotated part included, and v_head_dim that of values.
     `sliding_window` is recorded, not used: neither engine frees what lies outside the window of a
@@ -88,7 +90,8 @@ class Attention:
         """
         if self.kv_lora_rank is not None and self.qk_rope_head_dim is not None:
             return self.kv_lora_rank + self.qk_rope_head_dim
-        return 2 * max(1, self.kv_heads // tensor_parallel) * self.head_dim
+        heads = max(1, self.kv_heads // tensor_parallel)
+        return heads * (self.head_dim + (self.v_head_dim or self.head_dim))
 
     def splits_into(self, tensor_parallel: int) -> bool:
         """Whether vLLM can shard the heads over so many GPUs: query heads must divide evenly, KV
@@ -115,12 +118,14 @@ class TuningSupport:
 class LocalAttention:
     """Layers that look back over `window` tokens only, beside others that see the whole context.
 
-    vLLM's hybrid cache manager frees what lies outside the window of such layers.
+    vLLM's hybrid cache manager frees what lies outside the window of such layers. `chunked` layers
+    (Llama 4) see the tokens of their own chunk of `window` tokens.
     """
 
     layers: int
     window: int  # tokens
     attention: Attention
+    chunked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,10 +147,13 @@ class Indexer:
 
     layers: int
     head_dim: int
+    element_bytes: int = 1  # 2: 16 bits without scales (MiniMax-M3)
 
     @property
     def cached_bytes(self) -> int:
         """Bytes that one layer caches per token."""
+        if self.element_bytes > 1:
+            return self.element_bytes * self.head_dim
         return self.head_dim + 4 * self.head_dim // _SCALE_GROUP
 
 
@@ -204,7 +212,8 @@ class ModelProfile:
     cacheless_layers: int = 0
     indexer: Indexer | None = None
     experts: Experts | None = None
-    kv_cache_dtype: str | None = None  # None: 16 bits
+    kv_cache_dtype: str | None = None  # None: that of the model
+    weights: WeightLayout | None = None  # None: only weight_bytes is known
     loaded_bytes: int | None = None  # of the weights on GPUs, where padding makes them larger
     stated_parameters: int | None = None  # where the weight files cannot tell how many
     least_compute_capability: tuple[int, int] | None = None  # where the engines' do not suffice
@@ -232,7 +241,7 @@ class ModelProfile:
                 f"ModelProfile {self.name!r}: quantization must be one of "
                 f"{', '.join(QUANTIZATIONS)}, got {self.quantization!r}"
             )
-        if self.kv_cache_dtype not in _CACHE_BYTES:
+        if self.kv_cache_dtype not in (None, *_CACHE_BYTES):
             raise ValueError(
                 f"ModelProfile {self.name!r}: kv_cache_dtype must be fp8 or left out, "
                 f"got {self.kv_cache_dtype!r}"
@@ -277,7 +286,10 @@ class ModelProfile:
         rank, rope = attention.kv_lora_rank, attention.qk_rope_head_dim
         if self.indexer and self.kv_cache_dtype == "fp8" and rank is not None and rope is not None:
             return rank + 4 * rank // _SCALE_GROUP + 2 * rope
-        return attention.cached_elements(tensor_parallel) * _CACHE_BYTES[self.kv_cache_dtype]
+        width = 4 if self.dtype == "float32" else 2
+        if self.kv_cache_dtype is not None:
+            width = _CACHE_BYTES[self.kv_cache_dtype]
+        return attention.cached_elements(tensor_parallel) * width
 
     def kv_bytes_per_token(self, *, tensor_parallel: int = 1, pipeline_parallel: int = 1) -> int:
         """Bytes of cache that each token of context adds, on the GPU that holds the most layers.

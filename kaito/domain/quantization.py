@@ -31,6 +31,10 @@ QUANTIZATIONS: Final[Mapping[str, Quantization]] = {
     # Groups of 128 share a 16-bit scale and a 4-bit zero point.
     "awq": Quantization(bits=4 + Fraction(20, 128), min_compute_capability=_TURING),
     "gptq": Quantization(bits=4 + Fraction(20, 128), min_compute_capability=_TURING),
+    # A float32 scale for each output, which is next to nothing.
+    "int8": Quantization(bits=Fraction(8), min_compute_capability=_TURING),
+    # NF4: groups of 64 share a float32 scale, once vLLM has unpacked it.
+    "bitsandbytes": Quantization(bits=4 + Fraction(32, 64), min_compute_capability=_TURING),
     # compressed-tensors' pack-quantized: groups of 32 share a 16-bit scale.
     "int4": Quantization(bits=4 + Fraction(16, 32), min_compute_capability=_AMPERE),
     # Groups of 32 share an 8-bit exponent (OCP Microscaling Formats 1.0).

@@ -12,7 +12,7 @@ from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import EngineName
 from kaito.domain.fit import FitPlan
 from kaito.domain.machine import Owner
-from kaito.domain.memory import TUNING_LORA_RANK, gpu_memory_utilization
+from kaito.domain.memory import gpu_memory_utilization
 from kaito.domain.model import ModelProfile
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.partition import gpu_resource, mig_profile
@@ -21,6 +21,7 @@ from kaito.domain.ray_group import EXECUTOR, RayGroup, leader_host
 from kaito.domain.sizing import Sizing, tuning_method
 from kaito.domain.training_config import RESULTS_DIR, results_dir
 from kaito.domain.tuning_attempts import tuning_retries
+from kaito.domain.tuning_memory import TUNING_LORA_RANK
 from kaito.domain.weights_volume import weights_volume
 from kaito.domain.workload import AdapterMount, OwnPlace, TuningData, Workload, WorkloadKind
 from kaito.domain.workspace import (

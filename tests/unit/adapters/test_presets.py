@@ -85,13 +85,17 @@ def test_a_machine_is_as_listed(listed: ListedMachine) -> None:
     assert machine.gpu.capability_text == listed.compute_capability
 
 
+MEASURED_ONLY = {"NVIDIA B200 SXM 180GB", "NVIDIA L40S"}
+"""Cards of published measurements that no machine of the catalogue has."""
+
+
 def test_no_machine_is_left_out_or_made_up() -> None:
     assert len(MACHINES) == 57
     assert len(LEGACY_MACHINES) == 39
     listed = {one.name for one in (*MACHINES, *LEGACY_MACHINES)}
     assert {one.name for one in CATALOGUE.instance_types} == listed
     used = {one.gpu.name for one in CATALOGUE.instance_types}
-    assert used == {gpu.name for gpu in CATALOGUE.gpus}
+    assert used | MEASURED_ONLY == {gpu.name for gpu in CATALOGUE.gpus}
 
 
 @pytest.mark.parametrize("model", CATALOGUE.models, ids=lambda model: model.name)

@@ -48,7 +48,7 @@ def serve(model: str) -> dict[str, Any]:
         (MINI, V100, "transformers", "float16", (1, 1, 1, 1), 4096),
         (MINI, TWO_A10, "vllm", "bfloat16", (1, 1, 1, 2), 4096),
         (LONG, A100, "vllm", "bfloat16", (1, 1, 1, 1), 131072),
-        (LONG, TWO_A10, "vllm", "bfloat16", (1, 2, 1, 1), 58928),
+        (LONG, TWO_A10, "vllm", "bfloat16", (1, 2, 1, 1), 59216),
         ("phi-4", FOUR_T4, "vllm", "float16", (1, 2, 2, 1), 16384),
         ("phi-4", "Standard_NC12s_v3", "transformers", "float16", (1, 1, 2, 1), 2614),
     ],
