@@ -35,6 +35,7 @@ MLP: Final = (
     "ffn_hidden_size",
     "n_inner",
 )
+MOST_LAYERS: Final = 10_000
 _KINDS: Final = {
     "full_attention": Cache.FULL,
     "attention": Cache.FULL,
@@ -71,7 +72,7 @@ class Style:
 
 def read_decoder(config: Config, style: Style) -> Decoder:
     """A decoder of attention blocks. Raises: InvalidModel."""
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    layers, hidden = layer_count(config), config.integer(*HIDDEN)
     mixture = read_mixture(config, style, hidden, layers)
     indexer = _indexer(config, layers)
     if "kv_lora_rank" in config:
@@ -151,6 +152,11 @@ def feed_forward(
     return mixture.parts(hidden) if mixture and mixture.where[layer] else dense
 
 
+def layer_count(config: Config) -> int:
+    """Decoder blocks. Raises: InvalidModel (missing, or more than any model has)."""
+    return config.integer(*LAYERS, most=MOST_LAYERS)
+
+
 def attention_shapes(config: Config, hidden: int) -> tuple[Attention, Attention]:
     """Of layers that see the whole context, and of those with a window, which MiMo, Step and
     Gemma 4 give other heads. Raises: InvalidModel."""
@@ -161,8 +167,12 @@ def attention_shapes(config: Config, hidden: int) -> tuple[Attention, Attention]
     if "swa_num_attention_heads" in config:
         return full, grouped_attention(config, hidden, prefix="swa_")
     if "global_head_dim" in config:
-        kv_heads = config.integer("num_global_key_value_heads", default=full.kv_heads)
-        return replace(full, head_dim=config.integer("global_head_dim"), kv_heads=kv_heads), full
+        own = {
+            "num_key_value_heads": config.values.get("num_global_key_value_heads"),
+            "head_dim": config.integer("global_head_dim"),
+        }
+        told = {key: value for key, value in own.items() if value is not None}
+        return grouped_attention(Config({**config.values, **told}, config.path), hidden), full
     return full, full
 
 

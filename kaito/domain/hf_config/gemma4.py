@@ -9,10 +9,10 @@ from kaito.domain.hf_config.attention import grouped_parts
 from kaito.domain.hf_config.config import Config, invalid
 from kaito.domain.hf_config.decoder import (
     HIDDEN,
-    LAYERS,
     Style,
     attention_shapes,
     block,
+    layer_count,
     layer_kinds,
 )
 from kaito.domain.hf_config.feed_forward import dense_parts, mixture_of
@@ -31,7 +31,7 @@ from kaito.domain.hf_config.parts import (
 
 def read_gemma4(config: Config) -> Decoder:
     """Raises: InvalidModel."""
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    layers, hidden = layer_count(config), config.integer(*HIDDEN)
     size = config.integer("intermediate_size")
     kinds = layer_kinds(config, layers, Style(full_every=6))
     full, local = attention_shapes(config, hidden)

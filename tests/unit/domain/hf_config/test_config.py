@@ -6,7 +6,7 @@ import pytest
 
 from kaito.domain.errors import InvalidModel
 from kaito.domain.hf_config import profile_from_config
-from kaito.domain.model import ModelProfile
+from kaito.domain.model import EngineName, ModelProfile
 from tests.unit.domain.hf_config.published import PRESETS, decoder, deepseek, nested
 
 LLAMA = decoder("LlamaForCausalLM", 4, 64, (8, 2), 128, 1000)
@@ -55,6 +55,7 @@ def message(config: dict[str, Any]) -> str:
         (LLAMA | {"hidden_size": None}, "hidden_size: is missing (or n_embd, d_model). Take"),
         (LLAMA | {"hidden_size": 0}, "hidden_size: must be at least 1, got 0"),
         (LLAMA | {"hidden_size": "64"}, "hidden_size: must be a whole number, got '64'"),
+        (LLAMA | {"num_hidden_layers": 10001}, "num_hidden_layers: must be at most 10000, got"),
         (LLAMA | {"num_hidden_layers": True}, "num_hidden_layers: must be a whole number"),
         (LLAMA | {"vocab_size": None}, "vocab_size: is missing. Take"),
         (LLAMA | {"max_position_embeddings": None}, "max_position_embeddings: is missing (or"),
@@ -76,7 +77,10 @@ def message(config: dict[str, Any]) -> str:
         (LLAMA | {"layer_types_count": 4}, "layer_types_count: must be an object, got 4"),
         (LLAMA | {"no_rope_layers": [1]}, "no_rope_layers: has 1 entries for 4 layers"),
         (LLAMA | {"no_rope_layers": ["x"]}, "no_rope_layers: must be a list of whole numbers"),
-        (LLAMA | {"rope_scaling": {"factor": "x"}}, "rope_scaling.factor: must be a number"),
+        (
+            LLAMA | {"rope_scaling": {"factor": "x"}},
+            "rope_scaling.factor: must be a number above 0",
+        ),
         (MIXTRAL | {"num_experts_per_tok": 5}, "num_experts_per_tok: 5 experts per token of 4"),
         (MIXTRAL | {"num_experts_per_tok": None}, "num_experts_per_tok: is missing (or"),
         (MIXTRAL | {"moe_layer_freq": [1]}, "moe_layer_freq: has 1 entries for 4 layers"),
@@ -129,6 +133,15 @@ def test_the_size_of_the_files_goes_before_what_is_counted() -> None:
     assert found.weights is not None
     assert found.weights.total > 5
     assert read(LLAMA).weight_bytes == found.weights.total
+
+
+def test_what_it_can_be_served_with() -> None:
+    assert read(LLAMA).runtimes == (EngineName.VLLM, EngineName.TRANSFORMERS)
+    assert read(LLAMA | {"quantization_config": {"quant_method": "fp8"}}).runtimes == (
+        EngineName.VLLM,
+    )
+    assert read(QWEN).runtimes == (EngineName.VLLM,)
+    assert read(PRESETS["deepseek-v3.2"][0]).min_compute_capability == (9, 0)
 
 
 def test_float32_is_served_in_16_bits() -> None:
@@ -490,6 +503,20 @@ def test_tables_of_positions(more: dict[str, Any], elements: int) -> None:
     weights = read(LLAMA | more).weights
     assert weights is not None
     assert weights.rotary == 2 * elements
+
+
+@pytest.mark.parametrize(
+    ("scaling", "limit"),
+    [
+        (None, 131072),
+        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}, 131072),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 65536}, 262144),
+        ({"type": "dynamic", "factor": 2.0}, 262144),
+        ({"type": "longrope", "original_max_position_embeddings": 4096}, 131072),
+    ],
+)
+def test_how_far_positions_are_stretched(scaling: dict[str, Any] | None, limit: int) -> None:
+    assert read(LLAMA | {"rope_scaling": scaling}).token_limit == limit
 
 
 def test_tables_of_latent_attention_videos_and_gemma_4() -> None:
