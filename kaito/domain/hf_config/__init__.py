@@ -66,7 +66,7 @@ def profile_from_config(
     vocabulary = text.integer("vocab_size")
     dtype = _dtype(text, whole)
     tied = _tied(text, whole)
-    linears = [part.name for block in decoder.blocks for part in block.parts if part.linear]
+    linears = [name for block in decoder.blocks for name in block.linears]
     scheme = scheme_of(whole, text, linears)
     width = BYTES_PER_PARAMETER[dtype]
     layout, quantization = _layout(decoder, vocabulary, scheme, tied=tied, width=width)
@@ -193,7 +193,7 @@ def _layout(
     for block in decoder.blocks:
         sizes = dict.fromkeys(Share, 0)
         for part in block.parts:
-            chosen = scheme.format_of(part.name) if part.linear else None
+            chosen = scheme.format_of(f"{block.name}.{part.name}") if part.linear else None
             sizes[part.share] += part_bytes(part, width, chosen)
             if chosen is not None:
                 elements[chosen.name] = elements.get(chosen.name, 0) + part.parameters

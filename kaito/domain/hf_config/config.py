@@ -86,7 +86,7 @@ class Config:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 < value < inf:
             raise invalid(self.field(key), f"must be a number above 0, got {value!r}")
-        return value
+        return float(value)
 
     def strings(self, key: str) -> tuple[str, ...]:
         """A list of strings, or nothing. Raises: InvalidModel (something else)."""

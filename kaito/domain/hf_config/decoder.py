@@ -88,6 +88,7 @@ def read_decoder(config: Config, style: Style) -> Decoder:
     }
     bias = config.switch("mlp_bias") if style.mlp_bias is None else style.mlp_bias
     dense = below("mlp", dense_parts(hidden, size, gated=style.gated_mlp, bias=bias))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", style.norms * hidden * (2 if style.norm_bias else 1))
     index = below("self_attn", indexer.parts(hidden)) if indexer else ()
     blocks = tuple(
@@ -97,7 +98,7 @@ def read_decoder(config: Config, style: Style) -> Decoder:
             (
                 *attend[kind],
                 *(index if indexer and indexer.where[layer] else ()),
-                *feed_forward(mixture, layer, hidden, dense),
+                *rest[layer],
                 norms,
             ),
         )
@@ -128,7 +129,7 @@ def _indexer(config: Config, layers: int) -> BlockIndexer | LatentIndexer | None
 
 def block(layer: int, cache: Cache, parts: Iterable[Part]) -> Block:
     """The block at that place, its parts named as in a checkpoint."""
-    return Block(parts=below(f"model.layers.{layer}", parts), cache=cache)
+    return Block(name=f"model.layers.{layer}", parts=tuple(parts), cache=cache)
 
 
 def read_mixture(config: Config, style: Style, hidden: int, layers: int) -> Mixture | None:
@@ -145,11 +146,14 @@ def read_mixture(config: Config, style: Style, hidden: int, layers: int) -> Mixt
     )
 
 
-def feed_forward(
-    mixture: Mixture | None, layer: int, hidden: int, dense: tuple[Part, ...]
-) -> tuple[Part, ...]:
-    """The experts of that block, or the dense MLP."""
-    return mixture.parts(hidden) if mixture and mixture.where[layer] else dense
+def feed_forwards(
+    mixture: Mixture | None, layers: int, hidden: int, dense: tuple[Part, ...]
+) -> tuple[tuple[Part, ...], ...]:
+    """Of each block, its experts or the dense MLP."""
+    if mixture is None:
+        return (dense,) * layers
+    experts = mixture.parts(hidden)
+    return tuple(experts if has_experts else dense for has_experts in mixture.where)
 
 
 def layer_count(config: Config) -> int:

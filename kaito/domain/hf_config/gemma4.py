@@ -63,6 +63,8 @@ def read_gemma4(config: Config) -> Decoder:
             vector("post_per_layer_input_norm", hidden),
         ]
     wide = config.switch("use_double_wide_mlp")
+    plain = below("mlp", dense_parts(hidden, size))
+    doubled = below("mlp", dense_parts(hidden, 2 * size))
     own = layers - shared  # blocks with a cache of their own
     blocks = tuple(
         block(
@@ -70,7 +72,7 @@ def read_gemma4(config: Config) -> Decoder:
             kind if layer < own else Cache.NONE,
             (
                 *attend[kind],
-                *below("mlp", dense_parts(hidden, size * (1 + (wide and layer >= own)))),
+                *(doubled if wide and layer >= own else plain),
                 *rest,
             ),
         )

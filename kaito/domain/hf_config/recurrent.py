@@ -18,7 +18,7 @@ from kaito.domain.hf_config.decoder import (
     attention_parts,
     attention_shapes,
     block,
-    feed_forward,
+    feed_forwards,
     intermediate_size,
     layer_count,
     layer_kinds,
@@ -160,13 +160,14 @@ def read_granite_hybrid(config: Config) -> Decoder:
         Cache.STATE: below("mamba", _mamba2_parts(config, hidden)),
     }
     dense = below("shared_mlp", dense_parts(hidden, size))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", 2 * hidden)
     return Decoder(
         hidden=hidden,
         intermediate=size,
         attention=attention,
         blocks=tuple(
-            block(layer, kind, (*mixers[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+            block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
         state_bytes=_mamba2_state(config),
@@ -196,13 +197,14 @@ def read_qwen_next(config: Config) -> Decoder:
         Cache.STATE: below("linear_attn", _delta_net_parts(config, hidden)),
     }
     dense = below("mlp", dense_parts(hidden, size))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", 2 * hidden)
     return Decoder(
         hidden=hidden,
         intermediate=size,
         attention=attention,
         blocks=tuple(
-            block(layer, kind, (*mixers[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+            block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
         state_bytes=_delta_net_state(config),
@@ -275,6 +277,7 @@ def read_kimi_linear(config: Config) -> Decoder:
         ),
     }
     dense = below("mlp", dense_parts(hidden, size))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", 2 * hidden)
     kinds = tuple(Cache.FULL if layer + 1 in full else Cache.STATE for layer in range(layers))
     return Decoder(
@@ -282,7 +285,7 @@ def read_kimi_linear(config: Config) -> Decoder:
         intermediate=size,
         attention=attention,
         blocks=tuple(
-            block(layer, kind, (*mixers[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+            block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
         state_bytes=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT

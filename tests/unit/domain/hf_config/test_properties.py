@@ -41,7 +41,7 @@ def changed(value: Any, path: tuple[str, ...], new: Any) -> Any:
     return {**value, path[0]: changed(value[path[0]], path[1:], new)}
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_config_is_read_or_refused(data: st.DataObject) -> None:
     config: Any = PRESETS[data.draw(st.sampled_from(NAMES))][0]
