@@ -229,11 +229,15 @@ def kv_cache_bytes(
     return cache.bytes_of(context_tokens, step_tokens or max_num_batched_tokens(gpu))
 
 
-def kv_cache_tokens(ranks: tuple[Rank, ...], budget: int, context_tokens: int) -> int:
+def kv_cache_tokens(
+    ranks: tuple[Rank, ...], budget: int, context_tokens: int, *, graphs_within: bool = True
+) -> int:
     """Tokens that a replica caches in all, in sequences of `context_tokens`: what the rank with the
     least room for them holds."""
     return min(
-        rank.cache.tokens_within(rank.kv_room(budget), context_tokens, rank.step_tokens)
+        rank.cache.tokens_within(
+            rank.kv_room(budget, graphs_within=graphs_within), context_tokens, rank.step_tokens
+        )
         for rank in ranks
         if rank.cache.block_bytes
     )
