@@ -11,7 +11,7 @@ UV_VERSION := 0.13.8# only `make lock` needs it
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help venv demo scenarios test test-real check fix crds lock bench coverage clean
+.PHONY: help venv demo scenarios test test-real accuracy check fix crds lock bench coverage clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test-real: $(STAMP) ## Run the tests against real backends; says what it skips a
 	@[ "$${CI:-}" != true ] || hack/chromium.sh
 	$(BIN)/python -m pytest tests/integration tests/e2e
 	@echo "Backends without a test yet: Azure SDK, vLLM, peft and trl"
+
+accuracy: $(STAMP) ## Print how far predictions are from published measurements
+	$(BIN)/kaito accuracy
 
 check: $(STAMP) ## Check format, lint, types, import contracts and generated files
 	$(BIN)/ruff format --check .

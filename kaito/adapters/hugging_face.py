@@ -260,6 +260,7 @@ def _remote(hub: str, hf_id: str, revision: str) -> Read:
                 content: bytes = response.read() if count is None else response.read(count)
                 return content
         except HTTPError as error:
+            error.close()
             if error.code == 404 and name != _CONFIG:
                 return None
             raise _refused(hf_id, name, error.code) from None

@@ -22,6 +22,7 @@ from kaito.domain.memory import (
     Rank,
     ServerSettings,
     graphs_within_budget,
+    kv_cache_tokens,
     outside_budget_bytes,
     routings,
     vllm_ranks,
@@ -236,14 +237,10 @@ def _judged(
     budget = int(gpu.usable_bytes * point.utilization)
     context = point.context_tokens or profile.token_limit
     rooms = [rank.kv_room(budget, graphs_within=within) for rank in ranks]
-    tokens = min(
-        rank.cache.tokens_within(room, context, rank.step_tokens)
-        for rank, room in zip(ranks, rooms, strict=True)
-    )
     predicted = Prediction(
         weights_gib=weights / GIB,
         kv_gib=rooms[0] / GIB,
-        kv_tokens=tokens,
+        kv_tokens=kv_cache_tokens(ranks, budget, context, graphs_within=within),
         fits=_fits(point, profile, gpu, ranks, rooms, budget, context),
     )
     shared = weights * WEIGHT_EXPANSION * (1 + OVERHEAD_WEIGHT_SHARE)

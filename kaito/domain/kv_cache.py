@@ -50,7 +50,7 @@ class KvGroup:
         if self.memory is Memory.STATE:
             return self.lists * self.states
         if self.memory is Memory.CONTEXT:
-            return self.lists * ceil(tokens / self.block_tokens)
+            return self.lists * -(-tokens // self.block_tokens)
         if self.memory is Memory.CHUNK:
             return self.lists * ceil(min(tokens, self.window + step_tokens) / self.block_tokens)
         held = min(tokens, self.window - 1 + step_tokens)
@@ -68,7 +68,10 @@ class KvCache:
         """Blocks that one sequence of so many tokens holds; none for an empty one."""
         if tokens == 0:
             return 0
-        return sum(group.blocks(tokens, step_tokens) for group in self.groups)
+        blocks = 0
+        for group in self.groups:
+            blocks += group.blocks(tokens, step_tokens)
+        return blocks
 
     def bytes_of(self, tokens: int, step_tokens: int) -> int:
         """Bytes that one sequence of so many tokens holds."""
@@ -89,8 +92,12 @@ def kv_cache_of(
 ) -> KvCache:
     """The cache on a rank that holds `layers` of the model's layers (None: all), of each kind in
     proportion, rounded up. A sequence has so many `states` in each layer that keeps one."""
-    share = Fraction(model.layers if layers is None else layers, model.layers)
-    full = ceil(model.full_attention_layers * share)
+    here = model.layers if layers is None else layers
+
+    def share(count: int) -> int:
+        return -(-count * here // model.layers)
+
+    full = share(model.full_attention_layers)
     local, recurrent, indexer = model.local_attention, model.recurrent, model.indexer
     kinds: list[tuple[KvGroup, int]] = []  # with the bytes of a page
     if full:
@@ -98,14 +105,14 @@ def kv_cache_of(
         kinds.append((KvGroup(memory=Memory.CONTEXT, layers=full), page))
     if local is not None:
         page = KV_BLOCK_TOKENS * model.cached_bytes(local.attention, tensor_parallel)
-        held = ceil(local.layers * share)
+        held = share(local.layers)
         memory = Memory.CHUNK if local.chunked else Memory.WINDOW
         kinds.append((KvGroup(memory=memory, layers=held, window=local.window), page))
     if recurrent is not None:
         state = ceil(recurrent.state_bytes / tensor_parallel)
         # Pages of attention grow in steps of 16 tokens until they hold a state.
         kinds = [_enlarged(group, page, ceil(state / page)) for group, page in kinds]
-        held = ceil(recurrent.layers * share)
+        held = share(recurrent.layers)
         kinds.append((KvGroup(memory=Memory.STATE, layers=held, states=states), state))
     if not kinds:
         return KvCache(block_bytes=0, groups=())
@@ -115,7 +122,7 @@ def kv_cache_of(
     group_layers = max(counts) if evenly else min(counts)
     groups = [_enlarged(group, page, largest // page)[0] for group, page in kinds]
     # The indexer's keys lie beside the pages of its layers, in the same blocks.
-    keys = ceil(indexer.layers * share) * KV_BLOCK_TOKENS * indexer.cached_bytes if indexer else 0
+    keys = share(indexer.layers) * KV_BLOCK_TOKENS * indexer.cached_bytes if indexer else 0
     return KvCache(
         block_bytes=group_layers * largest + keys,
         groups=tuple(replace(one, lists=ceil(one.layers / group_layers)) for one in groups),

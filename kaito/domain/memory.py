@@ -8,7 +8,7 @@ graphs (these since 0.21; before, they came on top). Each part has its module: `
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from math import ceil
 from typing import Final
@@ -117,7 +117,17 @@ class MemoryBreakdown:
 
     @property
     def total(self) -> int:
-        return sum(self.parts.values())
+        """All parts together; spelled out, because planning asks for it thousands of times."""
+        return (
+            self.weights
+            + self.kv_cache
+            + self.activations
+            + self.cuda_graphs
+            + self.runtime
+            + self.adapters
+            + self.optimizer
+            + self.gradients
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +162,16 @@ class Rank:
 
     def with_context(self, tokens: int) -> MemoryBreakdown:
         """With one sequence of so many tokens."""
-        return replace(self.fixed, kv_cache=self.cache.bytes_of(tokens, self.step_tokens))
+        before = self.fixed
+        return MemoryBreakdown(
+            weights=before.weights,
+            kv_cache=self.cache.bytes_of(tokens, self.step_tokens),
+            activations=before.activations,
+            cuda_graphs=before.cuda_graphs,
+            runtime=before.runtime,
+            adapters=before.adapters,
+            priors=before.priors,
+        )
 
 
 def budget_share(gpu: Gpu, engine: EngineName, utilization: Fraction | None = None) -> Fraction:
@@ -210,11 +229,15 @@ def kv_cache_bytes(
     return cache.bytes_of(context_tokens, step_tokens or max_num_batched_tokens(gpu))
 
 
-def kv_cache_tokens(ranks: tuple[Rank, ...], budget: int, context_tokens: int) -> int:
+def kv_cache_tokens(
+    ranks: tuple[Rank, ...], budget: int, context_tokens: int, *, graphs_within: bool = True
+) -> int:
     """Tokens that a replica caches in all, in sequences of `context_tokens`: what the rank with the
     least room for them holds."""
     return min(
-        rank.cache.tokens_within(rank.kv_room(budget), context_tokens, rank.step_tokens)
+        rank.cache.tokens_within(
+            rank.kv_room(budget, graphs_within=graphs_within), context_tokens, rank.step_tokens
+        )
         for rank in ranks
         if rank.cache.block_bytes
     )
@@ -255,9 +278,15 @@ def memory_by_context(
     """Memory on the fullest GPU as a function of the tokens of one sequence; it never falls."""
     if engine.name is EngineName.VLLM:
         ranks = vllm_ranks(model, gpu, engine.version, settings)
-        return lambda tokens: max(
-            (rank.with_context(tokens) for rank in ranks), key=lambda one: one.total
-        )
+        fixed = [(rank, rank.fixed.total) for rank in ranks]
+
+        def fullest(tokens: int) -> MemoryBreakdown:
+            rank, _ = max(
+                fixed, key=lambda one: one[1] + one[0].cache.bytes_of(tokens, one[0].step_tokens)
+            )
+            return rank.with_context(tokens)
+
+        return fullest
     assert settings.tensor_parallel == 1, "transformers splits layers over GPUs, not heads"
     return lambda tokens: _transformers_memory(model, gpu, tokens, settings)
 

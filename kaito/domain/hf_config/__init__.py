@@ -16,7 +16,7 @@ from kaito.domain.hf_config.families import READERS, TEXT_MODELS
 from kaito.domain.hf_config.formats import part_bytes, predominant
 from kaito.domain.hf_config.parts import Cache, Decoder, Part, Share
 from kaito.domain.hf_config.quantization import Scheme, cache_dtype, scheme_of
-from kaito.domain.hf_config.rotary import rotary_elements
+from kaito.domain.hf_config.rotary import context_limit, rotary_elements
 from kaito.domain.hf_config.vision import vision_parameters
 from kaito.domain.model import (
     BYTES_PER_PARAMETER,
@@ -34,6 +34,7 @@ __all__ = ["InvalidModel", "profile_from_config"]
 
 _VOCABULARY_MULTIPLE: Final = 64  # vllm .../vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE
 _DISK_BESIDE_WEIGHTS: Final = 80 * GIB  # image and working space, as in KAITO's catalogue
+_SPARSE_ATTENTION: Final = (9, 0)  # vllm/v1/attention/backends/mla/flashmla_sparse.py
 _LIMIT: Final = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
 
@@ -65,17 +66,18 @@ def profile_from_config(
     vocabulary = text.integer("vocab_size")
     dtype = _dtype(text, whole)
     tied = _tied(text, whole)
-    linears = [part.name for block in decoder.blocks for part in block.parts if part.linear]
+    linears = [name for block in decoder.blocks for name in block.linears]
     scheme = scheme_of(whole, text, linears)
     width = BYTES_PER_PARAMETER[dtype]
     layout, quantization = _layout(decoder, vocabulary, scheme, tied=tied, width=width)
-    limit = text.integer(*_LIMIT)
+    positions = text.integer(*_LIMIT)
+    limit = context_limit(text, positions)
     tower = vision_parameters(whole, decoder.hidden)
     video = architecture.startswith("Qwen") and architecture != language
     layout = replace(
         layout,
         vision=tower * width,
-        rotary=rotary_elements(text, decoder, limit, video=video) * width,
+        rotary=rotary_elements(text, decoder, positions, video=video) * width,
     )
     parameters = _parameters(decoder, vocabulary, tied=tied) + tower
     size = layout.total if weight_bytes is None else weight_bytes
@@ -100,7 +102,8 @@ def profile_from_config(
         dtype=dtype,
         quantization=quantization,
         disk_bytes=ceil(size / GIB) * GIB + _DISK_BESIDE_WEIGHTS,
-        runtimes=(EngineName.VLLM,),
+        runtimes=_runtimes(architecture, quantization),
+        least_compute_capability=_SPARSE_ATTENTION if decoder.indexer else None,
         local_attention=LocalAttention(
             layers=locals_,
             window=decoder.window,
@@ -120,6 +123,12 @@ def profile_from_config(
         stated_parameters=parameters,
         source=source,
     )
+
+
+def _runtimes(architecture: str, quantization: str | None) -> tuple[EngineName, ...]:
+    """transformers serves language models that are not quantised, too."""
+    plain = quantization is None and architecture.endswith("ForCausalLM")
+    return (EngineName.VLLM, EngineName.TRANSFORMERS) if plain else (EngineName.VLLM,)
 
 
 def _within(attention: Attention, limit: int) -> Attention:
@@ -184,7 +193,7 @@ def _layout(
     for block in decoder.blocks:
         sizes = dict.fromkeys(Share, 0)
         for part in block.parts:
-            chosen = scheme.format_of(part.name) if part.linear else None
+            chosen = scheme.format_of(f"{block.name}.{part.name}") if part.linear else None
             sizes[part.share] += part_bytes(part, width, chosen)
             if chosen is not None:
                 elements[chosen.name] = elements.get(chosen.name, 0) + part.parameters

@@ -1,6 +1,7 @@
 """Reading a model's config.json: typed values, and errors that name key, value and remedy."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final, TypeGuard
 
 from kaito.domain.errors import InvalidModel, Problem
@@ -31,9 +32,11 @@ class Config:
         """The key as errors call it."""
         return f"{self.path}.{key}" if self.path else key
 
-    def integer(self, *keys: str, default: int | None = None, least: int = 1) -> int:
-        """A whole number of at least `least`. Raises: InvalidModel (missing without a default, not
-        a whole number, too small)."""
+    def integer(
+        self, *keys: str, default: int | None = None, least: int = 1, most: int | None = None
+    ) -> int:
+        """A whole number from `least` to `most`. Raises: InvalidModel (missing without a default,
+        not a whole number, out of range)."""
         for key in keys:
             value = self.values.get(key)
             if value is None:
@@ -42,6 +45,8 @@ class Config:
                 raise invalid(self.field(key), f"must be a whole number, got {value!r}")
             if value < least:
                 raise invalid(self.field(key), f"must be at least {least}, got {value}")
+            if most is not None and value > most:
+                raise invalid(self.field(key), f"must be at most {most}, got {value}")
             return value
         if default is None:
             others = f" (or {', '.join(keys[1:])})" if keys[1:] else ""
@@ -74,13 +79,14 @@ class Config:
         return default
 
     def number(self, key: str, *, default: float) -> float:
-        """A number. Raises: InvalidModel (something else)."""
+        """A finite number above 0. Raises: InvalidModel (something else)."""
         value = self.values.get(key)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise invalid(self.field(key), f"must be a number, got {value!r}")
-        return value
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 < value < inf:
+            raise invalid(self.field(key), f"must be a number above 0, got {value!r}")
+        return float(value)
 
     def strings(self, key: str) -> tuple[str, ...]:
         """A list of strings, or nothing. Raises: InvalidModel (something else)."""

@@ -35,6 +35,7 @@ MLP: Final = (
     "ffn_hidden_size",
     "n_inner",
 )
+MOST_LAYERS: Final = 10_000
 _KINDS: Final = {
     "full_attention": Cache.FULL,
     "attention": Cache.FULL,
@@ -71,7 +72,7 @@ class Style:
 
 def read_decoder(config: Config, style: Style) -> Decoder:
     """A decoder of attention blocks. Raises: InvalidModel."""
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    layers, hidden = layer_count(config), config.integer(*HIDDEN)
     mixture = read_mixture(config, style, hidden, layers)
     indexer = _indexer(config, layers)
     if "kv_lora_rank" in config:
@@ -87,6 +88,7 @@ def read_decoder(config: Config, style: Style) -> Decoder:
     }
     bias = config.switch("mlp_bias") if style.mlp_bias is None else style.mlp_bias
     dense = below("mlp", dense_parts(hidden, size, gated=style.gated_mlp, bias=bias))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", style.norms * hidden * (2 if style.norm_bias else 1))
     index = below("self_attn", indexer.parts(hidden)) if indexer else ()
     blocks = tuple(
@@ -96,7 +98,7 @@ def read_decoder(config: Config, style: Style) -> Decoder:
             (
                 *attend[kind],
                 *(index if indexer and indexer.where[layer] else ()),
-                *feed_forward(mixture, layer, hidden, dense),
+                *rest[layer],
                 norms,
             ),
         )
@@ -127,7 +129,7 @@ def _indexer(config: Config, layers: int) -> BlockIndexer | LatentIndexer | None
 
 def block(layer: int, cache: Cache, parts: Iterable[Part]) -> Block:
     """The block at that place, its parts named as in a checkpoint."""
-    return Block(parts=below(f"model.layers.{layer}", parts), cache=cache)
+    return Block(name=f"model.layers.{layer}", parts=tuple(parts), cache=cache)
 
 
 def read_mixture(config: Config, style: Style, hidden: int, layers: int) -> Mixture | None:
@@ -144,11 +146,19 @@ def read_mixture(config: Config, style: Style, hidden: int, layers: int) -> Mixt
     )
 
 
-def feed_forward(
-    mixture: Mixture | None, layer: int, hidden: int, dense: tuple[Part, ...]
-) -> tuple[Part, ...]:
-    """The experts of that block, or the dense MLP."""
-    return mixture.parts(hidden) if mixture and mixture.where[layer] else dense
+def feed_forwards(
+    mixture: Mixture | None, layers: int, hidden: int, dense: tuple[Part, ...]
+) -> tuple[tuple[Part, ...], ...]:
+    """Of each block, its experts or the dense MLP."""
+    if mixture is None:
+        return (dense,) * layers
+    experts = mixture.parts(hidden)
+    return tuple(experts if has_experts else dense for has_experts in mixture.where)
+
+
+def layer_count(config: Config) -> int:
+    """Decoder blocks. Raises: InvalidModel (missing, or more than any model has)."""
+    return config.integer(*LAYERS, most=MOST_LAYERS)
 
 
 def attention_shapes(config: Config, hidden: int) -> tuple[Attention, Attention]:
@@ -161,8 +171,12 @@ def attention_shapes(config: Config, hidden: int) -> tuple[Attention, Attention]
     if "swa_num_attention_heads" in config:
         return full, grouped_attention(config, hidden, prefix="swa_")
     if "global_head_dim" in config:
-        kv_heads = config.integer("num_global_key_value_heads", default=full.kv_heads)
-        return replace(full, head_dim=config.integer("global_head_dim"), kv_heads=kv_heads), full
+        own = {
+            "num_key_value_heads": config.values.get("num_global_key_value_heads"),
+            "head_dim": config.integer("global_head_dim"),
+        }
+        told = {key: value for key, value in own.items() if value is not None}
+        return grouped_attention(Config({**config.values, **told}, config.path), hidden), full
     return full, full
 
 

@@ -9,10 +9,10 @@ from kaito.domain.hf_config.attention import grouped_parts
 from kaito.domain.hf_config.config import Config, invalid
 from kaito.domain.hf_config.decoder import (
     HIDDEN,
-    LAYERS,
     Style,
     attention_shapes,
     block,
+    layer_count,
     layer_kinds,
 )
 from kaito.domain.hf_config.feed_forward import dense_parts, mixture_of
@@ -31,7 +31,7 @@ from kaito.domain.hf_config.parts import (
 
 def read_gemma4(config: Config) -> Decoder:
     """Raises: InvalidModel."""
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    layers, hidden = layer_count(config), config.integer(*HIDDEN)
     size = config.integer("intermediate_size")
     kinds = layer_kinds(config, layers, Style(full_every=6))
     full, local = attention_shapes(config, hidden)
@@ -63,6 +63,8 @@ def read_gemma4(config: Config) -> Decoder:
             vector("post_per_layer_input_norm", hidden),
         ]
     wide = config.switch("use_double_wide_mlp")
+    plain = below("mlp", dense_parts(hidden, size))
+    doubled = below("mlp", dense_parts(hidden, 2 * size))
     own = layers - shared  # blocks with a cache of their own
     blocks = tuple(
         block(
@@ -70,7 +72,7 @@ def read_gemma4(config: Config) -> Decoder:
             kind if layer < own else Cache.NONE,
             (
                 *attend[kind],
-                *below("mlp", dense_parts(hidden, size * (1 + (wide and layer >= own)))),
+                *(doubled if wide and layer >= own else plain),
                 *rest,
             ),
         )

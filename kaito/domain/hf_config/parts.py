@@ -75,10 +75,16 @@ def vector(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One decoder block."""
+    """One decoder block; its parts are named below `name`."""
 
+    name: str
     parts: tuple[Part, ...]
     cache: Cache
+
+    @property
+    def linears(self) -> tuple[str, ...]:
+        """The full names of its linear layers."""
+        return tuple(f"{self.name}.{part.name}" for part in self.parts if part.linear)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

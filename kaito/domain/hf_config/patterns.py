@@ -41,9 +41,6 @@ class Patterns:
         self._globs = tuple(re.compile(glob) for glob in globs)
         self._expressions = tuple(re.compile(one) for one in expressions)
 
-    def __bool__(self) -> bool:
-        return bool(self._exact or self._globs or self._expressions)
-
     def match(self, name: str) -> bool:
         """Whether the module of that (plain) name is meant."""
         return (

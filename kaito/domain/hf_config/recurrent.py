@@ -13,12 +13,14 @@ from kaito.domain.hf_config.config import Config, invalid
 from kaito.domain.hf_config.decoder import (
     HIDDEN,
     LAYERS,
+    MOST_LAYERS,
     Style,
     attention_parts,
     attention_shapes,
     block,
-    feed_forward,
+    feed_forwards,
     intermediate_size,
+    layer_count,
     layer_kinds,
     read_mixture,
 )
@@ -93,11 +95,13 @@ def _nemotron_pattern(config: Config) -> str:
     counts = config.values.get("layers_block_type")
     if isinstance(counts, Mapping):  # how many there are of each, in no order
         section = Config(counts, config.field("layers_block_type"))
-        listed = [name for name in counts for _ in range(section.integer(name, least=0))]
+        listed = [
+            name for name in counts for _ in range(section.integer(name, least=0, most=MOST_LAYERS))
+        ]
     else:
         listed = list(config.strings("layers_block_type"))
     pattern = pattern or "".join(_NEMOTRON_LETTERS.get(name, "?") for name in listed)
-    layers = config.integer(*LAYERS, default=len(pattern) or None)
+    layers = config.integer(*LAYERS, default=len(pattern) or None, most=MOST_LAYERS)
     if len(pattern) != layers or not set(pattern) <= set(_NEMOTRON_KINDS):
         raise invalid(
             config.field("hybrid_override_pattern"),
@@ -144,7 +148,7 @@ def read_granite_hybrid(config: Config) -> Decoder:
 
     Raises: InvalidModel.
     """
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    layers, hidden = layer_count(config), config.integer(*HIDDEN)
     style = Style(experts_name="block_sparse_moe")
     kinds = layer_kinds(config, layers, style)
     routed = config.integer("num_local_experts", default=0, least=0) > 0
@@ -156,13 +160,14 @@ def read_granite_hybrid(config: Config) -> Decoder:
         Cache.STATE: below("mamba", _mamba2_parts(config, hidden)),
     }
     dense = below("shared_mlp", dense_parts(hidden, size))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", 2 * hidden)
     return Decoder(
         hidden=hidden,
         intermediate=size,
         attention=attention,
         blocks=tuple(
-            block(layer, kind, (*mixers[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+            block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
         state_bytes=_mamba2_state(config),
@@ -177,7 +182,7 @@ def read_qwen_next(config: Config) -> Decoder:
 
     Raises: InvalidModel.
     """
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    layers, hidden = layer_count(config), config.integer(*HIDDEN)
     if "layer_types" in config or "layer_types_count" in config:
         kinds = layer_kinds(config, layers, _QWEN)
     else:
@@ -192,13 +197,14 @@ def read_qwen_next(config: Config) -> Decoder:
         Cache.STATE: below("linear_attn", _delta_net_parts(config, hidden)),
     }
     dense = below("mlp", dense_parts(hidden, size))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", 2 * hidden)
     return Decoder(
         hidden=hidden,
         intermediate=size,
         attention=attention,
         blocks=tuple(
-            block(layer, kind, (*mixers[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+            block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
         state_bytes=_delta_net_state(config),
@@ -241,7 +247,7 @@ def _delta_net_state(config: Config) -> int:
 def read_kimi_linear(config: Config) -> Decoder:
     """Kimi Linear: Kimi delta attention, and latent attention without positions in the blocks of
     linear_attn_config.full_attn_layers (counted from 1). Raises: InvalidModel."""
-    layers, hidden = config.integer(*LAYERS), config.integer(*HIDDEN)
+    layers, hidden = layer_count(config), config.integer(*HIDDEN)
     linear = config.section("linear_attn_config")
     if linear is None:
         raise invalid(config.field("linear_attn_config"), "is missing")
@@ -271,6 +277,7 @@ def read_kimi_linear(config: Config) -> Decoder:
         ),
     }
     dense = below("mlp", dense_parts(hidden, size))
+    rest = feed_forwards(mixture, layers, hidden, dense)
     norms = vector("norms", 2 * hidden)
     kinds = tuple(Cache.FULL if layer + 1 in full else Cache.STATE for layer in range(layers))
     return Decoder(
@@ -278,7 +285,7 @@ def read_kimi_linear(config: Config) -> Decoder:
         intermediate=size,
         attention=attention,
         blocks=tuple(
-            block(layer, kind, (*mixers[kind], *feed_forward(mixture, layer, hidden, dense), norms))
+            block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
         state_bytes=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT

@@ -28,6 +28,15 @@ def rotary_elements(config: Config, decoder: Decoder, positions: int, *, video: 
     return total
 
 
+def context_limit(config: Config, positions: int) -> int:
+    """The longest context in tokens: `positions` (max_position_embeddings), stretched as the config
+    says. Source: vllm-project/vllm vllm/config/model.py, _get_and_verify_max_len.
+    """
+    parameters = _parameters(config, "full_attention")
+    longrope = parameters.text("rope_type", "type") == "longrope"  # it is stretched already
+    return positions if longrope else _positions(parameters, positions)
+
+
 def _parameters(config: Config, kind: str) -> Config:
     """rope_parameters of one kind of layer, or of all; rope_scaling in older files."""
     section = config.section("rope_parameters", "rope_scaling")

@@ -106,6 +106,22 @@ def test_pages_of_attention_grow_until_they_hold_a_state(base: ModelProfile) -> 
     assert twice.blocks(4800, STEP) == 100 + 3 * 2
 
 
+def test_a_hybrid_gets_the_block_size_that_vllm_reports(base: ModelProfile) -> None:
+    """Nemotron 3 Super on one GPU with an fp8 cache: 8320 tokens (vllm-project/vllm issue 48401).
+    A state is 128 heads of 64 x 128 float32 and 3 x 10240 16-bit elements of the convolution."""
+    hybrid = replace(
+        base,
+        layers=88,
+        attention=Attention(heads=32, kv_heads=2, head_dim=128),
+        recurrent=RecurrentLayers(layers=40, state_bytes=128 * 64 * 128 * 4 + 3 * 10240 * 2),
+        cacheless_layers=40,
+        kv_cache_dtype="fp8",
+    )
+    cache = kv_cache_of(hybrid)
+    assert cache.groups[0].block_tokens == 8320
+    assert [group.lists for group in cache.groups] == [1, 5]
+
+
 def test_states_alone_are_all_that_is_held(base: ModelProfile) -> None:
     cache = kv_cache_of(replace(base, recurrent=RecurrentLayers(layers=32, state_bytes=1001)))
     assert cache.bytes_of(1, STEP) == cache.bytes_of(131072, STEP) == 32 * 1001

@@ -463,13 +463,4 @@ PRESETS: dict[str, tuple[Config, tuple[float, float]]] = {
         ),
         PREDICTION,
     ),
-    "x-3-8b-instruct-2512": (
-        nested(
-            "Mistral3ForConditionalGeneration",
-            decoder("", 34, 4096, (32, 8), 14336, 131072, head_dim=128),
-            vision_config=PIXTRAL,
-            spatial_merge_size=2,
-        ),
-        0.1,
-    ),
 }
