@@ -75,12 +75,12 @@ def accuracy(
             result = memory_accuracy(points, configs, catalogue.gpus)
             document["memory"] = result.as_json()
             document["skipped"] += result.skipped_json()
-            lines += memory_lines(result)
+            lines += ["## Memory", "", *memory_lines(result)]
         if perf is not None or memory is None:
             report = latency_accuracy(catalogue, measured=perf, shapes=configs)
             document["perf"] = report["perf"]
             document["skipped"] += report["skipped"]
-            lines += ["", *report_lines(report)] if lines else report_lines(report)
+            lines += [*([""] if lines else []), "## Latency", "", *report_lines(report)]
     except InvalidInput as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

@@ -10,6 +10,6 @@ PAGE = Path(__file__).parents[2] / "docs/accuracy.md"
 
 
 def test_the_tables_are_those_of_the_command() -> None:
-    """Made anew by `kaito accuracy`: replace what is below "## Memory" by it."""
+    """Made anew by `kaito accuracy`: replace what is between "## Memory" and "## Files" by it."""
     printed = CliRunner().invoke(app, ["accuracy"]).stdout
     assert printed in PAGE.read_text(encoding="utf-8")
