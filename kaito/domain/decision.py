@@ -50,6 +50,13 @@ class Refusal:
         return "; ".join(str(problem) for problem in self.problems)
 
 
+# Of KAITO's chart, which holds its defaults: where there is none of that name, kaito's are meant.
+# Source: kaito-project/kaito@056b8280b charts/kaito/workspace/templates/*-params*.yaml.
+SHIPPED_CONFIGS: Final = frozenset(
+    {"inference-params-template", "lora-params-template", "qlora-params-template"}
+)
+
+
 def decide(
     workspace: Workspace,
     catalogue: Catalogue,
@@ -62,6 +69,7 @@ def decide(
     `own` are the Nodes that it is sized for, None where machines are ordered. `bought` is the
     instance type of the machine that it has got, empty for none. `disks` are for its weights; those
     of Nodes that users bring are not used."""
+    workspace, config = _without_shipped(workspace, config)
     provisioner = Provisioner.KARPENTER if own is None else Provisioner.BYO
     problems = broken_rules(workspace, catalogue, provisioner)
     if problems:
@@ -103,6 +111,19 @@ def decide(
         policy=policy,
         provisional=bool(policy.fallbacks) and not bought,
     )
+
+
+def _without_shipped(
+    workspace: Workspace, config: ConfigView | None
+) -> tuple[Workspace, ConfigView | None]:
+    if config is None or not config.missing or config.name not in SHIPPED_CONFIGS:
+        return workspace, config
+    update: dict[str, object] = {}
+    if workspace.inference is not None:
+        update["inference"] = workspace.inference.model_copy(update={"config": ""})
+    if workspace.tuning is not None:
+        update["tuning"] = workspace.tuning.model_copy(update={"config": ""})
+    return workspace.model_copy(update=update), None
 
 
 def _with_disks(sizing: AnySizing, policy: MachinePolicy, disks: LocalDisks) -> AnySizing:

@@ -1,12 +1,15 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kaito.domain.decision import Wanted, decide
+from kaito.domain.cluster_view import ConfigView
+from kaito.domain.decision import Refusal, Wanted, decide
 from kaito.domain.machine import Owner
 from tests.unit.domain.builders import (
     CATALOGUE,
     LONG,
+    MINI,
     TUNING,
     UID,
     V100,
@@ -27,6 +30,24 @@ def test_the_config_is_part_of_the_decision() -> None:
     found = wanted(workspace(), config({"vllm": {"max-model-len": 512}}))
     assert found.sizing.fit.max_model_len == 512
     assert found.workload.config_hash == "abc"
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        ({"tuning": TUNING}, "qlora-params-template"),
+        ({"inference": {"preset": {"name": MINI}}}, "inference-params-template"),
+    ],
+)
+def test_a_config_that_kaito_ships_means_the_defaults(parts: dict[str, Any], name: str) -> None:
+    (mode, part), *_ = parts.items()
+    named = {mode: {**part, "config": name}}
+    gone = ConfigView(name=name, missing=True, problem=f"ConfigMap {name!r} does not exist")
+    assert decide(workspace(**named), CATALOGUE, gone) == decide(
+        workspace(**parts), CATALOGUE, None
+    )
+    other = replace(gone, name="mine")
+    assert isinstance(decide(workspace(**named), CATALOGUE, other), Refusal)
 
 
 def test_every_broken_rule_is_in_the_refusal() -> None:
