@@ -61,9 +61,9 @@ from kaito.domain.revisions import with_history
 from kaito.domain.weights_volume import LocalDisks, local_disks
 from kaito.domain.workspace import Workspace
 from kaito.domain.workspace_plan import owner_of, plan_workspace, write_rejected
+from kaito.recently_used import RecentlyUsed
 
 RESYNC_S: Final = 900.0  # a safety net: watches wake rounds long before
-DECISIONS_LIMIT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Decisions:
     ) -> None:
         self.provisioner = provisioner
         self._catalogue = catalogue
-        self._known: dict[str, tuple[object, Wanted | Refusal]] = {}
+        self._known: RecentlyUsed[str, tuple[object, Wanted | Refusal]] = RecentlyUsed()
 
     def own_nodes(self, workspace: Workspace, cluster: ClusterView) -> OwnNodes | None:
         """The Nodes that the user brings, or None where machines are ordered."""
@@ -123,14 +123,16 @@ class Decisions:
         if known is not None and known[0] == basis:
             return known[1]
         decided = decide(workspace, self._catalogue, config, own, bought, disks)
-        if len(self._known) >= DECISIONS_LIMIT:  # Workspaces that went without being seen to go
-            del self._known[next(iter(self._known))]
-        self._known[workspace.uid] = (basis, decided)
+        self._known.put(workspace.uid, (basis, decided))
         return decided
 
     def forget(self, workspace: Workspace) -> None:
         """Let go of a Workspace that is being deleted."""
-        self._known.pop(workspace.uid, None)
+        self._known.drop(workspace.uid)
+
+    def forget_unused(self) -> None:
+        """Let go of what was not asked for since the last call."""
+        self._known.forget_unused()
 
 
 def _basis(config: ConfigView | None) -> object:
@@ -153,6 +155,12 @@ class Ports:
     def provisioner(self) -> Provisioner:
         """Who brings the Nodes."""
         return self.decisions.provisioner
+
+    def forget_unused(self) -> None:
+        """Let go of what was worked out for rounds and not asked for since the last call."""
+        self.decisions.forget_unused()
+        self.workspaces.forget_unused()
+        self.machines.forget_unused()
 
 
 def reconcile_workspace(

@@ -20,6 +20,9 @@ from kaito.domain.workspace import Workspace
 class WorkspaceStore(Protocol):
     """Workspaces and what belongs to them, as the cluster has them."""
 
+    def forget_unused(self) -> None:
+        """Let go of what was worked out and not asked for since the last call."""
+
     def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
         """The Workspace, or None when it does not exist. One that does not parse has problems."""
 
@@ -114,6 +117,9 @@ class WorkspaceStore(Protocol):
 
 class MachineStore(Protocol):
     """The records of machines (NodeClaims) and the Nodes that came of them."""
+
+    def forget_unused(self) -> None:
+        """Let go of what was worked out and not asked for since the last call."""
 
     def read_machine(self, claim_name: str) -> Machine | None:
         """The machine's record, or None when it does not exist or is not kaito's."""

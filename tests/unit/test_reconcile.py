@@ -38,7 +38,6 @@ from kaito.domain.errors import (
 from kaito.domain.machine import CloudMachine, CloudState, MachineOrder
 from kaito.domain.machine_plan import ORPHAN_GRACE_S
 from kaito.reconcile import (
-    DECISIONS_LIMIT,
     RESYNC_S,
     Decisions,
     Outcome,
@@ -686,7 +685,7 @@ def test_a_decision_is_made_again_only_when_its_basis_changed() -> None:
     assert decisions.of(workspace(), None) == known
 
 
-def test_decisions_of_workspaces_that_went_unseen_are_let_go_the_oldest_first() -> None:
+def test_decisions_that_nobody_asks_for_are_let_go() -> None:
     decisions = Decisions(CATALOGUE)
     refused = workspace(resource={"labelSelector": {}})  # decided fast
 
@@ -695,9 +694,7 @@ def test_decisions_of_workspaces_that_went_unseen_are_let_go_the_oldest_first() 
         return decisions.of(refused.model_copy(update={"metadata": metadata}), None)
 
     first, second = of("first"), of("second")
-    for number in range(DECISIONS_LIMIT - 2):
-        of(f"uid-{number}")
-    assert of("first") is first
-    of("one more")
-    assert of("second") is second
-    assert of("first") is not first
+    for _ in range(3):
+        decisions.forget_unused()
+        assert of("first") is first
+    assert of("second") is not second

@@ -20,6 +20,7 @@ class NodeIndex:
         self._bars_of: dict[str, _Bars] = {}
         self._by_bars: dict[_Bars, _Names] = {}
         self._by_label: dict[tuple[str, str], _Names] = {}
+        self._indexed: set[str] = set()  # keys of labels; of the many, pods select by few
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -32,7 +33,7 @@ class NodeIndex:
         found = tuple((one["key"], one.get("value") or "", one["effect"]) for one in bars(node))
         self._bars_of[name] = found
         self._by_bars.setdefault(found, {})[name] = None
-        for pair in labels_of(node).items():
+        for pair in self._indexed_pairs(node):
             self._by_label.setdefault(pair, {})[name] = None
 
     def remove(self, name: str) -> None:
@@ -41,7 +42,7 @@ class NodeIndex:
         if node is None:
             return
         _discard(self._by_bars, self._bars_of.pop(name), name)
-        for pair in labels_of(node).items():
+        for pair in self._indexed_pairs(node):
             _discard(self._by_label, pair, name)
 
     def candidates(self, pod: KubeObject) -> set[str]:
@@ -69,8 +70,20 @@ class NodeIndex:
             return self._nodes
         near: _Names = {}
         for pair in pairs:
+            if pair[0] not in self._indexed:
+                self._index(pair[0])
             near |= self._by_label.get(pair, {})
         return near
+
+    def _index(self, label: str) -> None:
+        self._indexed.add(label)
+        for name, node in self._nodes.items():
+            value = labels_of(node).get(label)
+            if value is not None:
+                self._by_label.setdefault((label, value), {})[name] = None
+
+    def _indexed_pairs(self, node: KubeObject) -> Iterator[tuple[str, str]]:
+        return (pair for pair in labels_of(node).items() if pair[0] in self._indexed)
 
 
 def _required_pairs(pod: KubeObject) -> list[tuple[str, str]] | None:

@@ -30,7 +30,8 @@ class NodeRuntime:
         self._number = number
         self._pulls: dict[str, Pull] = {}
         self._puller_free_s = 0.0
-        self._free_hosts = list(range(_FIRST_HOST, _LAST_HOST + 1))
+        self._next_host = _FIRST_HOST
+        self._given_back: list[int] = []  # a heap; all below the next
 
     def has_image(self, image: str, now_s: float) -> bool:
         pull = self._pulls.get(image)
@@ -50,12 +51,16 @@ class NodeRuntime:
 
     def take_address(self) -> str:
         """The lowest free pod address of the node."""
-        assert self._free_hosts, "a node has at most 253 pods"
+        if self._given_back:
+            host = heapq.heappop(self._given_back)
+        else:
+            host, self._next_host = self._next_host, self._next_host + 1
+        assert host <= _LAST_HOST, "a node has at most 253 pods"
         block, third = divmod(self._number, 256)
-        return f"10.{_FIRST_BLOCK + block % _BLOCKS}.{third}.{heapq.heappop(self._free_hosts)}"
+        return f"10.{_FIRST_BLOCK + block % _BLOCKS}.{third}.{host}"
 
     def give_back(self, address: str) -> None:
-        heapq.heappush(self._free_hosts, int(address.rpartition(".")[2]))
+        heapq.heappush(self._given_back, int(address.rpartition(".")[2]))
 
     @property
     def host_address(self) -> str:

@@ -65,6 +65,7 @@ _BY_OWN_NODES: Final = tuple(each for each in _BY_WORKSPACES if each is not NODE
 _REPEATED: Final = (WORKSPACE, NODE_CLAIM)  # what rounds are about
 # A round that does not find what the watch has shown read something older; caches lag by seconds.
 UNSEEN_S: Final = 10.0
+FORGET_S: Final = 600.0  # what no round has asked for in that time is worked out again
 
 
 class Key(NamedTuple):
@@ -120,6 +121,7 @@ class Controller:
         self._news_of_machines = news.for_machines()
         self._news_of_workspaces = news.for_workspaces()
         self._missed = False
+        self._forget_at_s = 0.0
         self._orphans_next = not brought  # to be queued with the first poll
 
     def poll(self, now_s: float) -> None:
@@ -129,6 +131,9 @@ class Controller:
         day must not put off what is due.
         Raises: ServerUnavailable (what was not seen yet is seen by a later call).
         """
+        if now_s >= self._forget_at_s:
+            self._ports.forget_unused()
+            self._forget_at_s = now_s + FORGET_S
         if self._orphans_next:
             self._queue.add(ORPHANS, now_s + ORPHANS_EVERY_S)
             self._orphans_next = False

@@ -38,6 +38,10 @@ class KubeMachineStore:
         self._machine = Parsed(node_claims.to_machine)
         self._node_view = Parsed(node_claims.to_node_view)
 
+    def forget_unused(self) -> None:
+        self._machine.forget_unused()
+        self._node_view.forget_unused()
+
     def read_machine(self, claim_name: str) -> Machine | None:
         with as_port_errors():
             try:

@@ -1,15 +1,13 @@
 """What a workload should be and how that differs from what is, worked out once for each version."""
 
 from collections.abc import Sequence
-from typing import Any, Final
 
 from kaito.adapters.k8s import manifests
 from kaito.adapters.k8s.live_workload import deviations
 from kaito.adapters.k8s.manifests import Desired
 from kaito.adapters.kube_api import KubeObject
 from kaito.domain.workload import Workload
-
-LIMIT: Final = 20_000  # workloads, and live objects; the oldest go first
+from kaito.recently_used import RecentlyUsed
 
 
 class WorkloadDifferences:
@@ -20,8 +18,8 @@ class WorkloadDifferences:
     """
 
     def __init__(self) -> None:
-        self._rendered: dict[str, tuple[Workload, tuple[Desired, ...]]] = {}
-        self._deviations: dict[str, tuple[Desired, object, Sequence[str]]] = {}
+        self._rendered: RecentlyUsed[str, tuple[Workload, tuple[Desired, ...]]] = RecentlyUsed()
+        self._deviations: RecentlyUsed[str, tuple[Desired, object, Sequence[str]]] = RecentlyUsed()
 
     def desired(self, workload: Workload) -> tuple[Desired, ...]:
         """See `manifests.render`."""
@@ -29,8 +27,7 @@ class WorkloadDifferences:
         if known is not None and known[0] is workload:
             return known[1]
         rendered = manifests.render(workload)
-        _make_room(self._rendered, workload.owner.uid)
-        self._rendered[workload.owner.uid] = (workload, rendered)
+        self._rendered.put(workload.owner.uid, (workload, rendered))
         return rendered
 
     def deviations(self, want: Desired, live: KubeObject) -> Sequence[str]:
@@ -40,9 +37,13 @@ class WorkloadDifferences:
         if known is not None and known[0] is want and known[1] == asked_for:
             return known[2]
         found = deviations(want, live)
-        _make_room(self._deviations, uid)
-        self._deviations[uid] = (want, asked_for, found)
+        self._deviations.put(uid, (want, asked_for, found))
         return found
+
+    def forget_unused(self) -> None:
+        """Let go of the answers that were not asked for since the last call."""
+        self._rendered.forget_unused()
+        self._deviations.forget_unused()
 
 
 def _asked_for(live: KubeObject) -> object:
@@ -52,8 +53,3 @@ def _asked_for(live: KubeObject) -> object:
         [part for key, part in live.items() if key not in {"metadata", "status"}],
         [metadata.get(key) for key in ("labels", "annotations", "ownerReferences")],
     )
-
-
-def _make_room(kept: dict[str, Any], key: str) -> None:
-    if key not in kept and len(kept) >= LIMIT:
-        kept.pop(next(iter(kept), ""), None)

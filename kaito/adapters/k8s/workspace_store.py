@@ -81,6 +81,11 @@ class KubeWorkspaceStore:
         self._revision = Parsed(history.to_revision)
         self._differences = WorkloadDifferences()
 
+    def forget_unused(self) -> None:
+        for kept in (self._view, self._machine, self._node_view, self._pod_view, self._revision):
+            kept.forget_unused()
+        self._differences.forget_unused()
+
     def read_workspace(self, namespace: str, name: str) -> WorkspaceView | None:
         with as_port_errors():
             try:

@@ -8,6 +8,7 @@ import pytest
 
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.k8s.controller import (
+    FORGET_S,
     ORPHANS,
     ORPHANS_EVERY_S,
     UNSEEN_S,
@@ -80,10 +81,10 @@ class World:
     more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        ports = kubernetes_ports(
+        self.ports = kubernetes_ports(
             self.store, live=self.store, cloud=NoCloud(), clock=self.clock, catalogue=CATALOGUE
         )
-        self.controller = Controller(self.store, ports, self.woken, **self.more)
+        self.controller = Controller(self.store, self.ports, self.woken, **self.more)
 
     def polled(self) -> list[Key]:
         """What the changes since the last call concern."""
@@ -149,6 +150,24 @@ def test_a_round_that_found_nothing_of_what_is_there_is_repeated(
     world.polled()
     world.clock.seconds += UNSEEN_S
     assert world.polled() == [CLAIM]
+
+
+def test_from_time_to_time_what_no_round_asks_for_is_let_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    forget = world.ports.workspaces.forget_unused
+
+    def forget_unused() -> None:
+        asked.append(world.clock.now_s())
+        forget()
+
+    monkeypatch.setattr(world.ports.workspaces, "forget_unused", forget_unused)
+    began_s = world.clock.now_s()
+    for _ in range(5):
+        world.polled()
+        world.clock.seconds += FORGET_S / 2
+    assert asked == [began_s, began_s + FORGET_S, began_s + 2 * FORGET_S]
 
 
 def test_a_burst_of_changes_is_one_round(world: World, apply: Apply) -> None:

@@ -35,16 +35,18 @@ def test_a_version_is_parsed_once() -> None:
     assert parse.calls == 4
 
 
-def test_no_more_is_kept_than_the_limit() -> None:
+def test_what_is_not_asked_for_is_let_go() -> None:
     parse = Counted()
-    parsed = Parsed(parse, limit=2)
-    for uid in "abc":
+    parsed = Parsed(parse)
+    for uid in "ab":
         parsed(version(uid, 1))
-    for uid in "cb":
+    parsed.forget_unused()
+    parsed(version("a", 1))
+    assert parse.calls == 2
+    parsed.forget_unused()
+    for uid in "ab":
         parsed(version(uid, 1))
     assert parse.calls == 3
-    assert parsed(version("a", 1)) == "a@1"
-    assert parse.calls == 4
 
 
 def make_node(store: ObjectStore, name: str, provider_id: str) -> KubeObject:
