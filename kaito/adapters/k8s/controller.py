@@ -65,7 +65,7 @@ _BY_OWN_NODES: Final = tuple(each for each in _BY_WORKSPACES if each is not NODE
 _REPEATED: Final = (WORKSPACE, NODE_CLAIM)  # what rounds are about
 # A round that does not find what the watch has shown read something older; caches lag by seconds.
 UNSEEN_S: Final = 10.0
-FORGET_S: Final = 600.0  # what no round has asked for in that time is worked out again
+FORGET_S: Final = 300.0  # what no round has asked for in that time is worked out again
 
 
 class Key(NamedTuple):
@@ -131,9 +131,6 @@ class Controller:
         day must not put off what is due.
         Raises: ServerUnavailable (what was not seen yet is seen by a later call).
         """
-        if now_s >= self._forget_at_s:
-            self._ports.forget_unused()
-            self._forget_at_s = now_s + FORGET_S
         if self._orphans_next:
             self._queue.add(ORPHANS, now_s + ORPHANS_EVERY_S)
             self._orphans_next = False
@@ -193,6 +190,9 @@ class Controller:
 
     def done(self, key: Key, now_s: float, outcome: Outcome) -> None:
         """Report how a round ended. One that found nothing of what is there is repeated soon."""
+        if now_s >= self._forget_at_s:
+            self._ports.forget_unused()
+            self._forget_at_s = now_s + FORGET_S
         again_after_s = outcome.again_after_s
         if again_after_s is None and not outcome.failed and key in self._there:
             again_after_s = UNSEEN_S

@@ -153,7 +153,7 @@ def test_a_round_that_found_nothing_of_what_is_there_is_repeated(
 
 
 def test_from_time_to_time_what_no_round_asks_for_is_let_go(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, apply: Apply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
     forget = world.ports.workspaces.forget_unused
@@ -164,7 +164,8 @@ def test_from_time_to_time_what_no_round_asks_for_is_let_go(
 
     monkeypatch.setattr(world.ports.workspaces, "forget_unused", forget_unused)
     began_s = world.clock.now_s()
-    for _ in range(5):
+    for number in range(5):
+        apply(name=f"phi-{number}")
         world.polled()
         world.clock.seconds += FORGET_S / 2
     assert asked == [began_s, began_s + FORGET_S, began_s + 2 * FORGET_S]
