@@ -68,7 +68,7 @@ class Recorder:
         self._subscriptions: list[tuple[Resource, Subscription]] = []
         self._woken: dict[int, None] = {}  # which of them have something
         self.workspaces: dict[tuple[str, str, str], WorkspaceTrack] = {}
-        self.events: dict[tuple[str, str], EventResult] = {}
+        self._events: dict[tuple[str, str], KubeObject] = {}  # the operator's
         self._last_of_pod: dict[str, tuple[str, str]] = {}  # type and text of the newest event
         self.last_change_s = 0.0
         self._listeners: list[Callable[[str], None]] = []
@@ -126,6 +126,10 @@ class Recorder:
         if changes:
             self.last_change_s = at_s
         return None
+
+    def events(self) -> list[EventResult]:
+        """What the operator has told, each event as it was last."""
+        return [_event_result(obj, self._epoch_s) for obj in self._events.values()]
 
     def phases_of(self, namespace: str, name: str) -> tuple[Phase, ...]:
         """The Workspace's phases by start, those of several machines or pods laid together."""
@@ -223,16 +227,21 @@ class Recorder:
                 text = f"{about['name']}: {obj['reason']}: {obj['message']}"
                 self._last_of_pod[subject] = (obj["type"], text)
             return
-        self.events[namespace_of(obj), name_of(obj)] = EventResult(
-            at_s=from_rfc3339(obj["firstTimestamp"]) - self._epoch_s,
-            kind=about["kind"],
-            namespace=about.get("namespace", ""),
-            name=about["name"],
-            type=obj["type"],
-            reason=obj["reason"],
-            message=obj["message"],
-            count=obj.get("count", 1),
-        )
+        self._events[namespace_of(obj), name_of(obj)] = obj
+
+
+def _event_result(obj: KubeObject, epoch_s: float) -> EventResult:
+    about = obj["involvedObject"]
+    return EventResult(
+        at_s=from_rfc3339(obj["firstTimestamp"]) - epoch_s,
+        kind=about["kind"],
+        namespace=about.get("namespace", ""),
+        name=about["name"],
+        type=obj["type"],
+        reason=obj["reason"],
+        message=obj["message"],
+        count=obj.get("count", 1),
+    )
 
 
 def is_ready(workspace: KubeObject) -> bool:

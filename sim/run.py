@@ -112,9 +112,7 @@ class _Run:
         world, now_s = self._world, self._world.now_s()
         recorder = world.recorder
         workspaces = tuple(self._workspace_result(track) for track in recorder.workspaces.values())
-        all_events = sorted(
-            [*recorder.events.values(), *self._refused], key=lambda event: event.at_s
-        )
+        all_events = sorted([*recorder.events(), *self._refused], key=lambda event: event.at_s)
         expectations = judge(
             self._scenario.expectations,
             workspaces=workspaces,

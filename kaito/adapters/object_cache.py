@@ -1,10 +1,11 @@
 """A component's view of one kind of object: list, watch, and indexes over both."""
 
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Generic, TypeAlias, TypeVar
 
+from kaito.adapters.few_or_many import added, removed
 from kaito.adapters.kube_api import (
     EventType,
     Gone,
@@ -22,7 +23,7 @@ Key: TypeAlias = tuple[str, str]
 Handler: TypeAlias = Callable[[KubeObject | None, KubeObject | None], None]
 Value = TypeVar("Value", bound=Hashable)
 _KEPT_DELETIONS: Final = 4096  # far more than happen while one's own write is answered
-_NO_KEYS: Final[Set[Key]] = frozenset()
+_NO_KEYS: Final[Collection[Key]] = ()
 
 
 def key_of(obj: KubeObject) -> Key:
@@ -194,7 +195,7 @@ class Index(Generic[Value]):
         self, cache: ObjectCache, values_of: Callable[[KubeObject], Iterable[Value]]
     ) -> None:
         self._values_of = values_of
-        self._keys: dict[Value, set[Key]] = {}
+        self._keys: dict[Value, Collection[Key]] = {}
         for obj in cache.values():
             self._update(None, obj)
         cache.on_change(self._update)
@@ -203,7 +204,7 @@ class Index(Generic[Value]):
         """The keys, in order."""
         return sorted(self.keys(value))
 
-    def keys(self, value: Value) -> Set[Key]:
+    def keys(self, value: Value) -> Collection[Key]:
         """The keys, in no particular order; not to be kept, it changes with the cache."""
         return self._keys.get(value, _NO_KEYS)
 
@@ -212,13 +213,14 @@ class Index(Generic[Value]):
         new = set(self._values_of(after)) if after is not None else set()
         for value in old - new:
             assert before is not None, "a value that went away had an object"
-            keys = self._keys[value]
-            keys.discard(key_of(before))
-            if not keys:
+            keys = removed(self._keys[value], key_of(before))
+            if keys:
+                self._keys[value] = keys
+            else:
                 del self._keys[value]
         for value in new - old:
             assert after is not None, "a new value has an object"
-            self._keys.setdefault(value, set()).add(key_of(after))
+            self._keys[value] = added(self._keys.get(value, _NO_KEYS), key_of(after))
 
 
 def _same(before: KubeObject, after: KubeObject) -> bool:

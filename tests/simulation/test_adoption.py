@@ -101,7 +101,7 @@ def test_the_machine_is_the_workspaces_own() -> None:
         assert labels_of(obj)[labels.WORKSPACE_UID] == uid
         assert labels_of(obj)[labels.SLOT] == "0"
         assert labels_of(obj)["apps"] == "phi-3"
-    reasons = [event.reason for event in play.world.recorder.events.values()]
+    reasons = [event.reason for event in play.world.recorder.events()]
     assert reasons == ["MachineAdopted", "WorkloadAdopted"], "no readiness was lost and found"
 
 

@@ -1,10 +1,12 @@
 """The objects of one resource, with their indexes and the log of their changes."""
 
+import sys
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kaito.adapters.fake.selectors import FieldSelector, LabelSelector, field_of
 from kaito.adapters.fake.watch_log import Change, WatchLog
+from kaito.adapters.few_or_many import added, removed
 from kaito.adapters.kube_api import EventType, KubeObject, Resource, labels_of
 
 Key = tuple[str, str]  # namespace (empty for cluster-scoped objects), name
@@ -26,7 +28,7 @@ class Table:
         self.log = WatchLog(history)
         self._objects: dict[Key, KubeObject] = {}
         self._keys: list[Key] = []
-        self._index: dict[_Term, set[Key]] = {}
+        self._index: dict[_Term, Collection[Key]] = {}
         self._indexed_labels: set[str] = set()  # of the many, few are ever selected by
         self._indexed_fields = () if resource.group else _INDEXED_FIELDS.get(resource.plural, ())
 
@@ -96,21 +98,21 @@ class Table:
         terms = [*labels.equal, *_field_terms(self._indexed_fields, named)]
         if not terms:
             return self._range(namespace)
-        sets = sorted((self._index.get(term, set()) for term in terms), key=len)
-        keys = sets[0].intersection(*sets[1:])
+        keys = self._of_all_terms(terms)
         return sorted(key for key in keys if namespace is None or key[0] == namespace)
 
     def _labelled(self, namespace: str | None, labels: LabelSelector) -> Sequence[Key]:
-        first, *others = labels.equal
-        keys = self._index.get(first)
-        if not keys:
-            return ()
-        if others:
-            sets = sorted([keys, *(self._index.get(term, set()) for term in others)], key=len)
-            keys = sets[0].intersection(*sets[1:])
+        keys = self._of_all_terms(labels.equal)
         if namespace is not None:
-            keys = {key for key in keys if key[0] == namespace}
+            keys = [key for key in keys if key[0] == namespace]
         return sorted(keys) if len(keys) > 1 else tuple(keys)
+
+    def _of_all_terms(self, terms: Sequence[_Term]) -> Collection[Key]:
+        found = [self._index.get(term, ()) for term in terms]
+        if len(found) == 1:
+            return found[0]
+        fewest, *others = sorted(found, key=len)
+        return [key for key in fewest if all(key in other for other in others)]
 
     def _range(self, namespace: str | None) -> Sequence[Key]:
         if namespace is None:
@@ -123,18 +125,22 @@ class Table:
         for key, obj in self._objects.items():
             value = labels_of(obj).get(name)
             if value is not None:
-                self._index.setdefault((name, value), set()).add(key)
+                self._put_term((name, value), key)
+
+    def _put_term(self, term: _Term, key: Key) -> None:
+        self._index[term] = added(self._index.get(term, ()), key)
 
     def _reindex(self, key: Key, before: KubeObject | None, after: KubeObject | None) -> None:
         if before is not None and after is not None and self._same_terms(before, after):
             return
         for term in self._terms(before):
-            keys = self._index[term]
-            keys.discard(key)
-            if not keys:
+            keys = removed(self._index[term], key)
+            if keys:
+                self._index[term] = keys
+            else:
                 del self._index[term]
         for term in self._terms(after):
-            self._index.setdefault(term, set()).add(key)
+            self._put_term(term, key)
 
     def _same_terms(self, before: KubeObject, after: KubeObject) -> bool:
         same_labels = before["metadata"].get("labels") is after["metadata"].get("labels")
@@ -154,7 +160,7 @@ class Table:
 
 def _field_terms(indexed: Iterable[str], fields: Mapping[str, str]) -> list[_Term]:
     # No label's key has a space, so fields and labels share one index.
-    return [(f"field {path}", fields[path]) for path in indexed if path in fields]
+    return [(sys.intern(f"field {path}"), fields[path]) for path in indexed if path in fields]
 
 
 def _key_of(obj: KubeObject) -> Key:
