@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from kaito.accuracy_command import accuracy
+from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.provisioner import Provisioner
-from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 from kaito.logs import LogFormat, configure_logging
 
 _WEIGHTS_CLASS = "KAITO_WEIGHTS_STORAGE_CLASS"

@@ -30,7 +30,7 @@ from kaito.domain.memory import (
 )
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.tuning_memory import TUNING_LORA_RANK, TUNING_SEQUENCE_TOKENS, tuning_memory
-from kaito.domain.workspace import TuningMethod
+from kaito.domain.tuning_method import TuningMethod
 
 __all__ = [
     "DoesNotFit",
