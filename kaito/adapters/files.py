@@ -249,6 +249,10 @@ class _InstanceTypeEntry(_Entry):
     legacy: bool = False
     caveats: tuple[str, ...] = ()
     prices: dict[str, _PriceEntry] = Field(default_factory=dict)
+    prices_as_of: Annotated[
+        str,
+        Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="The day, where their source has one."),
+    ] = ""
 
     def to_domain(self, gpu: Gpu, *, cloud: str, source: str) -> InstanceType:
         prices = {
