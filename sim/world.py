@@ -70,9 +70,9 @@ from kaito.domain.decision import Wanted
 from kaito.domain.machine_plan import RECHECK_S
 from kaito.domain.machine_policy import LONGEST_RETRY_S
 from kaito.domain.model import ModelProfile
+from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
-from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.cloud_file import CloudChange
 from sim.cloud_world import change_cloud, guards_of, limits_of

@@ -35,7 +35,7 @@ from kaito.domain.model import (
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of
 from kaito.domain.quantity import parse_bytes
-from kaito.domain.workspace import TuningMethod
+from kaito.domain.tuning_method import TuningMethod
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster
 
@@ -57,7 +57,8 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Deferred: parts are built with the whole that is read, not once more by themselves.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class _AttentionEntry(_Entry):
@@ -248,6 +249,10 @@ class _InstanceTypeEntry(_Entry):
     legacy: bool = False
     caveats: tuple[str, ...] = ()
     prices: dict[str, _PriceEntry] = Field(default_factory=dict)
+    prices_as_of: Annotated[
+        str,
+        Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="The day, where their source has one."),
+    ] = ""
 
     def to_domain(self, gpu: Gpu, *, cloud: str, source: str) -> InstanceType:
         prices = {

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any, Final
 
+from kaito.domain.calibrated_speed import Calibration
 from kaito.domain.measured_latency import Measurement, Prediction, Predictor
 from kaito.domain.measured_memory import SkipReason
-from kaito.domain.speed_calibration import Calibration, calibrate
+from kaito.domain.speed_calibration import calibrate
 from kaito.domain.step_time import Efficiency
 
 __all__ = ["Judged", "Skipped", "judge", "perf_report", "report_lines"]

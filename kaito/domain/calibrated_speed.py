@@ -3,12 +3,33 @@
 tests/unit/adapters/test_latency_table.py fits them again.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from kaito.domain.speed_calibration import Calibration
+from kaito.domain.gpu import Gpu
 from kaito.domain.step_time import Efficiency
 
-__all__ = ["CALIBRATED"]
+__all__ = ["CALIBRATED", "Calibration"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Efficiencies of all GPUs, and of the compute capabilities that have measurements."""
+
+    common: Efficiency
+    by_capability: Mapping[tuple[int, int], Efficiency]
+
+    def efficiency(self, gpu: Gpu) -> Efficiency:
+        capability = gpu.compute_capability
+        return (
+            self.common if capability is None else self.by_capability.get(capability, self.common)
+        )
+
+    def is_prior(self, gpu: Gpu) -> bool:
+        """Whether nothing was measured on such a card: its efficiencies are those of others."""
+        return gpu.compute_capability not in self.by_capability
+
 
 CALIBRATED: Final = Calibration(
     common=Efficiency(

@@ -1,6 +1,6 @@
 """How a model is laid out on an instance type, how long a context fits, and why not otherwise."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,21 +17,30 @@ from kaito.domain.candidate import (
 )
 from kaito.domain.engine import Engine, EngineChoice, NoEngine, choose_engine
 from kaito.domain.errors import InvalidInput, Problem
-from kaito.domain.gpu import InstanceType
+from kaito.domain.gpu import Gpu, InstanceType
 from kaito.domain.memory import (
     PRIORS,
     MemoryBreakdown,
     ServerSettings,
     budget_bytes,
+    default_max_num_seqs,
     kv_cache_tokens,
     memory_by_context,
     vllm_ranks,
 )
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.tuning_memory import TUNING_LORA_RANK, TUNING_SEQUENCE_TOKENS, tuning_memory
-from kaito.domain.workspace import TuningMethod
+from kaito.domain.tuning_method import TuningMethod
 
-__all__ = ["DoesNotFit", "FitPlan", "fit_inference", "fit_tuning", "what_would_fit"]
+__all__ = [
+    "DoesNotFit",
+    "FitPlan",
+    "candidates",
+    "concurrency_at",
+    "fit_inference",
+    "fit_tuning",
+    "what_would_fit",
+]
 
 DEFAULT_CONTEXT_TOKENS: Final = 2048
 """Least context to plan for when none is asked; a model of a shorter limit gets its limit.
@@ -39,6 +48,7 @@ Source: kaito-project/kaito@056b8280b pkg/workspace/estimator/nodesestimator/est
 
 DEFAULT_NODE_LIMIT: Final = 8
 _KEPT_PLANS: Final = 4096
+_KEPT_LAYOUTS: Final = 1 << 15  # the whole catalogue on every GPU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,22 +123,50 @@ def _fit_inference(
         )
     target = max_model_len or model.token_limit
     least = max_model_len or min(model.token_limit, DEFAULT_CONTEXT_TOKENS)
-    refused: list[DoesNotFit] = []
+    refused: list[Candidate] = []
     for nodes in range(1, node_limit + 1):
         fitting: list[Candidate] = []
-        for layout in _layouts(model, instance_type, choice.engine.name, nodes):
-            candidate = _candidate(model, instance_type, choice, layout, adapters)
+        for candidate in candidates(model, instance_type, choice, nodes=nodes, adapters=adapters):
             if candidate.longest >= target:
                 return _inference_plan(candidate, max_model_len, adapters)
-            if candidate.longest >= least:
-                fitting.append(candidate)
-            else:
-                refused.append(refusal(candidate, least))
+            (fitting if candidate.longest >= least else refused).append(candidate)
         if fitting:
             return _inference_plan(
                 max(fitting, key=lambda one: one.longest), max_model_len, adapters
             )
-    raise min(refused, key=lambda error: error.requested_bytes)
+    raise refusal(min(refused, key=lambda one: one.memory_of(least).total), least)
+
+
+def candidates(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    choice: EngineChoice,
+    *,
+    nodes: int = 1,
+    adapters: int = 0,
+) -> Iterator[Candidate]:
+    """The layouts on so many nodes that `fit_inference` looks at, in that order: the first that
+    holds the context is taken."""
+    for layout in _layouts(model, instance_type, choice.engine.name, nodes):
+        memory_of, longest = _measured(
+            model, instance_type.gpu, choice.engine, _settings(layout, adapters)
+        )
+        yield Candidate(
+            model=model,
+            instance_type=instance_type,
+            choice=choice,
+            layout=layout,
+            memory_of=memory_of,
+            longest=longest,
+        )
+
+
+@lru_cache(maxsize=_KEPT_LAYOUTS)  # many instance types have the same GPU
+def _measured(
+    model: ModelProfile, gpu: Gpu, engine: Engine, settings: ServerSettings
+) -> tuple[Callable[[int], MemoryBreakdown], int]:
+    memory_of = memory_by_context(model, gpu, engine, settings)
+    return memory_of, longest_within(memory_of, budget_bytes(gpu, engine.name), model.token_limit)
 
 
 def _layouts(
@@ -148,26 +186,6 @@ def _layouts(
         yield Layout(tensor_parallel=shards, data_parallel=gpus // shards)
     if 1 < stages <= model.layers:
         yield Layout(tensor_parallel=shards, pipeline_parallel=stages, nodes=nodes)
-
-
-def _candidate(
-    model: ModelProfile,
-    instance_type: InstanceType,
-    choice: EngineChoice,
-    layout: Layout,
-    adapters: int,
-) -> Candidate:
-    settings = _settings(layout, adapters)
-    memory_of = memory_by_context(model, instance_type.gpu, choice.engine, settings)
-    budget = budget_bytes(instance_type.gpu, choice.engine.name)
-    return Candidate(
-        model=model,
-        instance_type=instance_type,
-        choice=choice,
-        layout=layout,
-        memory_of=memory_of,
-        longest=longest_within(memory_of, budget, model.token_limit),
-    )
 
 
 def _settings(layout: Layout, adapters: int) -> ServerSettings:
@@ -195,16 +213,38 @@ def _cached_tokens(candidate: Candidate, context: int, adapters: int) -> int:
     Where layers have a window or a state, it depends on how long the sequences are: of `context`
     tokens here, as in vLLM's own log.
     """
-    choice = candidate.choice
+    choice, gpu = candidate.choice, candidate.instance_type.gpu
     if choice.engine.name is not EngineName.VLLM:
         return candidate.longest
-    ranks = vllm_ranks(
-        candidate.model,
-        candidate.instance_type.gpu,
-        choice.engine.version,
-        _settings(candidate.layout, adapters),
+    settings = _settings(candidate.layout, adapters)
+    return _vllm_tokens(candidate.model, gpu, choice.engine, settings, context)
+
+
+@lru_cache(maxsize=_KEPT_LAYOUTS)
+def _vllm_tokens(
+    model: ModelProfile, gpu: Gpu, engine: Engine, settings: ServerSettings, context: int
+) -> int:
+    ranks = vllm_ranks(model, gpu, engine.version, settings)
+    return kv_cache_tokens(ranks, budget_bytes(gpu, engine.name), context)
+
+
+def concurrency_at(
+    model: ModelProfile, gpu: Gpu, plan: FitPlan, tokens: int, *, adapters: int = 0
+) -> int:
+    """Sequences of so many tokens that run at once, over all replicas of the plan on this GPU.
+
+    vLLM caches what its room holds and runs --max-num-seqs at most; transformers has one.
+    """
+    assert tokens >= 1, tokens
+    if plan.engine.name is not EngineName.VLLM:
+        return int(plan.max_model_len >= tokens)
+    settings = ServerSettings(
+        tensor_parallel=plan.tensor_parallel,
+        pipeline_parallel=plan.pipeline_parallel,
+        adapters=adapters,
     )
-    return kv_cache_tokens(ranks, candidate.budget, context)
+    cached = _vllm_tokens(model, gpu, plan.engine, settings, tokens)
+    return plan.data_parallel * min(cached // tokens, default_max_num_seqs(gpu))
 
 
 def _fit_plan(

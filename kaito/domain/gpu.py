@@ -94,7 +94,8 @@ class Price:
 class InstanceType:
     """One purchasable machine shape. `memory_bytes` is host memory, `prices` are by region.
 
-    Of Nodes that users bring, `vcpus` and `memory_bytes` are 0: not known, and nothing depends on
+    `prices_as_of` is their day (2026-01-31), empty where their source tells none. Of Nodes that
+    users bring, `vcpus` and `memory_bytes` are 0: not known, and nothing depends on
     them.
     """
 
@@ -106,6 +107,7 @@ class InstanceType:
     vcpus: int
     memory_bytes: int
     prices: Mapping[str, Price] = field(default_factory=dict, hash=False)
+    prices_as_of: str = ""
     legacy: bool = False  # not offered to new users: KAITO v0.12 no longer lists it
     caveats: tuple[str, ...] = ()
     source: str

@@ -76,7 +76,7 @@ def policy_of(workspace: Workspace, catalogue: Catalogue) -> MachinePolicy:
     """What the Workspace takes. Raises: UnknownInstanceType, InvalidInput."""
     return MachinePolicy(
         instance_type=catalogue.instance_type(workspace.resource.instance_type),
-        fallbacks=tuple(catalogue.instance_type(name) for name in _fallback_names(workspace)),
+        fallbacks=tuple(catalogue.instance_type(name) for name in fallback_names(workspace)),
         capacity_types=capacity_types(workspace),
     )
 
@@ -112,7 +112,7 @@ def fallback_problems(
 ) -> Iterator[Problem]:
     """Why a fallback cannot stand in for the first instance type, on which the model runs as
     `sizing` says. To be asked once no rule is broken."""
-    names = _fallback_names(workspace)
+    names = fallback_names(workspace)
     if names and sizing.nodes > 1:
         yield Problem(
             field=_FALLBACKS,
@@ -216,7 +216,8 @@ def retry_pause_s(attempt: int) -> float:
     return min(FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10), LONGEST_RETRY_S)
 
 
-def _fallback_names(workspace: Workspace) -> tuple[str, ...]:
+def fallback_names(workspace: Workspace) -> tuple[str, ...]:
+    """The instance types that may be bought instead, as they are written, best first."""
     text = workspace.annotation(labels.FALLBACK_INSTANCE_TYPES)
     return tuple(name.strip() for name in text.split(",")) if text.strip() else ()
 
@@ -224,10 +225,10 @@ def _fallback_names(workspace: Workspace) -> tuple[str, ...]:
 def _fallback_rules(workspace: Workspace, catalogue: Catalogue) -> Iterator[Problem]:
     first = workspace.resource.instance_type
     seen = {first.casefold()}
-    if _fallback_names(workspace) and labels.INSTANCE_TYPE in _selected_keys(workspace):
+    if fallback_names(workspace) and labels.INSTANCE_TYPE in _selected_keys(workspace):
         message = f"is of no use: {labels.INSTANCE_TYPE} is selected"
         yield _fallback(message, f"Remove it, or do not select by {labels.INSTANCE_TYPE}")
-    for name in _fallback_names(workspace):
+    for name in fallback_names(workspace):
         try:
             other = catalogue.instance_type(name)
         except UnknownInstanceType as error:

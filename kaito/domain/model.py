@@ -9,8 +9,8 @@ from typing import Final
 
 from kaito.domain.linear import Linear, linears_of
 from kaito.domain.quantization import QUANTIZATIONS, Quantization
+from kaito.domain.tuning_method import TuningMethod
 from kaito.domain.weights import WeightLayout
-from kaito.domain.workspace import TuningMethod
 
 __all__ = [
     "BYTES_PER_PARAMETER",

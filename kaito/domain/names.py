@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+# KAITO v0.12's name for the StorageClass of local disks (pkg/utils/consts/consts.go,
+# LocalNVMeStorageClass).
+DEFAULT_STORAGE_CLASS: Final = "kaito-local-nvme-disk"
+
 # Containers that help a pod's main one, which is named after its Workspace.
 DATA_DOWNLOADER: Final = "data-downloader"
 DATA_PULLER: Final = "data-puller"

@@ -138,6 +138,22 @@ def slice_of(gpu: Gpu, profile: str, memory_mib: int) -> Gpu | None:
     )
 
 
+def mig_slices(gpu: Gpu, reported_share: Fraction) -> Iterator[tuple[str, int, Gpu]]:
+    """The MIG profiles of a card: name, how many slices of it a card can be cut into, and one as a
+    GPU that reports so much of its memory.
+
+    A card has eight slices of memory and seven of multiprocessors.
+    Source: https://docs.nvidia.com/datacenter/tesla/mig-user-guide/ "Partitioning".
+    """
+    for profile, eighths in gpu.mig_memory_eighths:
+        mib = int(gpu.memory_bytes * eighths * reported_share) // _MEMORY_SLICES // MIB
+        one = slice_of(gpu, profile, mib)
+        assert one is not None, profile
+        sevenths = int(profile.partition("g")[0])
+        count = min(_COMPUTE_SLICES // sevenths, _MEMORY_SLICES // eighths)
+        yield profile, count, replace(one, prior=True)
+
+
 def shared(instance_type: InstanceType, partition: Partition | None) -> InstanceType:
     """The instance type with as many of its GPUs as may be used.
 

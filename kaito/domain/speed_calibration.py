@@ -6,16 +6,16 @@ docs/throughput.md has the objective.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from math import exp, log, sqrt
 from typing import Final
 
-from kaito.domain.gpu import Gpu
+from kaito.domain.calibrated_speed import Calibration
 from kaito.domain.measured_latency import Measurement, Predictor
 from kaito.domain.step_time import Efficiency
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["calibrate"]
 
 _NAMES: Final = tuple(one.name for one in fields(Efficiency))
 _PAIR_ROWS: Final = 50.0  # what the rows of one (model, GPU) count as together
@@ -30,24 +30,6 @@ _DAMPING: Final = 1e-3
 _TINY: Final = 1e-12
 
 _Vector = list[float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """Efficiencies of all GPUs, and of the compute capabilities that have measurements."""
-
-    common: Efficiency
-    by_capability: Mapping[tuple[int, int], Efficiency]
-
-    def efficiency(self, gpu: Gpu) -> Efficiency:
-        capability = gpu.compute_capability
-        return (
-            self.common if capability is None else self.by_capability.get(capability, self.common)
-        )
-
-    def is_prior(self, gpu: Gpu) -> bool:
-        """Whether nothing was measured on such a card: its efficiencies are those of others."""
-        return gpu.compute_capability not in self.by_capability
 
 
 def calibrate(points: Sequence[Measurement], start: Efficiency | None = None) -> Calibration:

@@ -7,7 +7,7 @@ from typing import Final
 from kaito.domain.gpu import Gpu
 from kaito.domain.memory import TORCH_RUNTIME_BYTES, MemoryBreakdown, priors
 from kaito.domain.model import ModelProfile
-from kaito.domain.workspace import TuningMethod
+from kaito.domain.tuning_method import TuningMethod
 
 NF4_BYTES_PER_PARAMETER: Final = 4.127 / 8
 """4-bit weights with double quantisation: 4 + 0.127 bits (QLoRA, arXiv:2305.14314, section 3)."""

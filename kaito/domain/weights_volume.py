@@ -15,8 +15,6 @@ from kaito.domain.machine import Machine
 from kaito.domain.model import ModelProfile
 from kaito.domain.quantity import GIB
 
-# KAITO v0.12's name for it (pkg/utils/consts/consts.go, LocalNVMeStorageClass).
-DEFAULT_STORAGE_CLASS: Final = "kaito-local-nvme-disk"
 # A model's disk is that of its files and this much for system, images and working space, rounded
 # down to whole GiB (kaito-project/kaito@056b8280b presets/workspace/generator/generator.go:35,656).
 SYSTEM_DISK_BYTES: Final = 80 * GIB

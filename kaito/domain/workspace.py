@@ -6,7 +6,6 @@ api/v1beta1/workspace_types.go). The wire names are the field names in camel cas
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
@@ -15,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from kaito.domain import labels
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.parsing import SINCE, newer_fields, problems_of
+from kaito.domain.tuning_method import TuningMethod as TuningMethod
 
 GROUP: Final = "kaito.sh"
 VERSIONS: Final = ("v1alpha1", "v1beta1")
@@ -194,11 +194,6 @@ class InferenceSpec(Part):
         "", description="ConfigMap in this namespace with the key inference_config.yaml."
     )
     adapters: tuple[Adapter, ...] = ()
-
-
-class TuningMethod(StrEnum):
-    LORA = "lora"
-    QLORA = "qlora"
 
 
 class TuningSpec(Part):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from kaito.adapters.k8s.runner import DEFAULT_WORKERS
 from kaito.domain.machine_budget import MachineGuards
+from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.provisioner import Provisioner
-from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,10 @@ from kaito.domain import labels
 from kaito.domain.change_rules import change_problems
 from kaito.domain.cluster_view import ClusterView
 from kaito.domain.decision import Refusal, Wanted, decide
+from kaito.domain.gpu import USABLE_SHARE_PRIOR
 from kaito.domain.machine import NodeView
 from kaito.domain.own_nodes import OwnNodes, find_nodes
-from kaito.domain.partition import slice_of
+from kaito.domain.partition import mig_slices, slice_of
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.quantity import MIB
 from kaito.domain.template_sizing import size_workspace
@@ -269,3 +270,30 @@ def test_slices_of_every_card_are_parts_of_it(card: Any) -> None:
         assert slice_of(card, profile, reported + 1) is None
     assert dict(card.mig_memory_eighths)[card.mig_memory_eighths[-1][0]] == 8
     assert slice_of(card, "1g.1gb", 1024) is None
+
+
+def test_a_card_is_cut_into_as_many_slices_as_its_memory_and_processors_allow() -> None:
+    card = CATALOGUE.gpu("NVIDIA A100 40GB")
+    counts = {name: count for name, count, _ in mig_slices(card, USABLE_SHARE_PRIOR)}
+    assert counts == {
+        "1g.5gb": 7,
+        "1g.10gb": 4,
+        "2g.10gb": 3,
+        "3g.20gb": 2,
+        "4g.20gb": 1,
+        "7g.40gb": 1,
+    }
+
+
+def test_a_slice_is_a_gpu_whose_memory_is_assumed() -> None:
+    card = CATALOGUE.gpu("NVIDIA A100 40GB")
+    slices = {name: gpu for name, _, gpu in mig_slices(card, USABLE_SHARE_PRIOR)}
+    half = slices["3g.20gb"]
+    assert half.memory_bytes == card.memory_bytes // 2
+    assert 0.90 < half.usable_bytes / half.memory_bytes <= 0.91
+    assert half.usable_is_prior
+    assert half.name == "NVIDIA A100 40GB MIG 3g.20gb"
+
+
+def test_a_card_without_mig_has_none() -> None:
+    assert list(mig_slices(CATALOGUE.gpu("NVIDIA A10"), USABLE_SHARE_PRIOR)) == []

@@ -1,0 +1,264 @@
+"""One instance type as an answer to what is asked: how the model runs on it, what that costs, and
+why it is no answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from math import ceil
+from typing import Final
+
+from kaito.domain.candidate import Candidate, Layout, longest_within
+from kaito.domain.engine import Engine, EngineChoice, EngineName, NoEngine, choose_engine
+from kaito.domain.fit import DoesNotFit, FitPlan, candidates, concurrency_at, fit_inference
+from kaito.domain.fit_request import FitRequest
+from kaito.domain.fit_speed import Speed, speed_of
+from kaito.domain.gpu import InstanceType
+from kaito.domain.known_error import KnownError, known_error
+from kaito.domain.model import ModelProfile
+from kaito.domain.throughput import cost_per_million_tokens
+
+__all__ = ["Cost", "Offer", "Verdict", "offer_on", "verdict_of"]
+
+_KEPT_PLANS: Final = 1 << 15
+
+
+class Verdict(StrEnum):
+    """What memory says. Tight: it fits, and less is left than the prediction may be off by."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    DOES_NOT_FIT = "does not fit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """US dollars per hour of one machine in a region; `spot` where that is a spot price."""
+
+    usd_per_hour: float
+    region: str
+    spot: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """How an instance type answers a request; `reason` says why it does not, and is empty where it
+    does.
+
+    `longest` is the longest context of the plan's layout, `concurrency` how many sequences of
+    `plan.max_model_len` tokens one copy runs at once, `copies` how many Workspaces the demand
+    takes, `binds` what keeps it from more: a part of memory, the model's limit, the engine or a
+    time. `plan` is None where memory or engine refuse.
+    """
+
+    instance_type: InstanceType
+    verdict: Verdict
+    binds: str
+    reason: str = ""
+    plan: FitPlan | None = None
+    error: KnownError | None = None
+    longest: int = 0
+    concurrency: int = 0
+    copies: int = 0
+    speed: Speed | None = None
+    cost: Cost | None = None
+    whole_context: bool = False  # all that is demanded: where nothing is, the model's limit
+
+    @property
+    def accepted(self) -> bool:
+        return not self.reason
+
+    @property
+    def machines(self) -> int:
+        """Machines of all copies."""
+        return self.copies * self.plan.nodes if self.plan else 0
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Of all machines; None: the price is unknown."""
+        return self.cost.usd_per_hour * self.machines if self.cost else None
+
+    @property
+    def usd_per_million_tokens(self) -> float | None:
+        """For output tokens, with the load that was asked about."""
+        usd, speed = self.usd_per_hour, self.speed
+        if usd is None or speed is None:
+            return None
+        return cost_per_million_tokens(usd, speed.tokens_per_s)
+
+    @property
+    def headroom_multiples(self) -> float | None:
+        """What is left on each GPU, in multiples of the known error."""
+        if self.plan is None or self.error is None:
+            return None
+        return self.error.multiples(self.plan.headroom_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    binds: str
+    reason: str
+
+
+def offer_on(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engines: Sequence[Engine],
+    request: FitRequest,
+    *,
+    region: str | None = None,
+    spot: bool = False,
+) -> Offer:
+    """The answer of one instance type; `region` None prices it where it is cheapest.
+
+    The request must have passed `FitRequest.check`. Raises nothing for what does not fit: the
+    offer says so.
+    """
+    found = _planned(
+        model,
+        instance_type,
+        tuple(engines),
+        request.engine,
+        request.context,
+        request.least_context(model),
+        request.adapters,
+    )
+    if isinstance(found, _Refused):
+        return Offer(
+            instance_type=instance_type,
+            verdict=Verdict.DOES_NOT_FIT,
+            binds=found.binds,
+            reason=found.reason,
+        )
+    plan, longest = found
+    error = known_error(model.architecture, plan.engine.name)
+    concurrency = concurrency_at(
+        model, instance_type.gpu, plan, plan.max_model_len, adapters=request.adapters
+    )
+    copies = ceil((request.concurrency or 1) / concurrency)
+    speed = speed_of(model, instance_type.gpu, plan, request, copies)
+    reached = longest if request.context else plan.max_model_len
+    binds = "model's limit" if reached == model.token_limit else "kv cache"
+    reason = _too_slow(request, plan, speed)
+    if reason:
+        binds = speed.missed if speed else "engine"
+    return Offer(
+        instance_type=instance_type,
+        verdict=verdict_of(plan.headroom_bytes, error),
+        binds=binds,
+        reason=reason,
+        plan=plan,
+        error=error,
+        longest=longest,
+        concurrency=concurrency,
+        copies=speed.copies if speed else copies,
+        speed=speed,
+        cost=_cost(instance_type, region, spot),
+        whole_context=plan.max_model_len >= request.wished_context(model),
+    )
+
+
+def verdict_of(headroom_bytes: int, error: KnownError) -> Verdict:
+    """Of a head-room, in bytes per GPU; below 0 there is none."""
+    if headroom_bytes < 0:
+        return Verdict.DOES_NOT_FIT
+    return Verdict.FITS if headroom_bytes >= error.size else Verdict.TIGHT
+
+
+def _plan_on(
+    model: ModelProfile, instance_type: InstanceType, choice: EngineChoice, request: FitRequest
+) -> FitPlan:
+    """How kaito runs the model there. Where no context is asked for, it is the longest that leaves
+    the known error free; where none does, the longest.
+
+    Raises: DoesNotFit.
+    """
+
+    def fitted(context: int | None) -> FitPlan:
+        return fit_inference(
+            model, instance_type, choice, max_model_len=context, adapters=request.adapters
+        )
+
+    plan = fitted(request.context)
+    error = known_error(model.architecture, plan.engine.name)
+    least = request.least_context(model)
+    if plan.max_model_len < least:
+        return fitted(least)
+    if request.context is not None or plan.headroom_bytes >= error.size:
+        return plan
+    chosen = _candidate_of(plan, model, instance_type, choice, request.adapters)
+    safe = longest_within(chosen.memory_of, chosen.budget - error.size, model.token_limit)
+    return fitted(safe) if safe >= least else plan
+
+
+@lru_cache(maxsize=_KEPT_PLANS)
+def _planned(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engines: tuple[Engine, ...],
+    engine: EngineName | None,
+    context: int | None,
+    least: int,
+    adapters: int,
+) -> tuple[FitPlan, int] | _Refused:
+    """The plan and the longest context of its layout, or why there is none."""
+    request = FitRequest(
+        context=context,
+        input_tokens=None if context else least,
+        adapters=adapters,
+        engine=engine,
+    )
+    try:
+        choice = choose_engine(engines, instance_type.gpu, model, engine)
+        plan = _plan_on(model, instance_type, choice, request)
+    except NoEngine as error:
+        return _Refused(binds="engine", reason=error.message)
+    except DoesNotFit as error:
+        return _Refused(binds=error.binds.replace("_", " "), reason=error.message)
+    return plan, _candidate_of(plan, model, instance_type, choice, adapters).longest
+
+
+def _candidate_of(
+    plan: FitPlan,
+    model: ModelProfile,
+    instance_type: InstanceType,
+    choice: EngineChoice,
+    adapters: int,
+) -> Candidate:
+    taken = Layout(
+        tensor_parallel=plan.tensor_parallel,
+        pipeline_parallel=plan.pipeline_parallel,
+        data_parallel=plan.data_parallel,
+        nodes=plan.nodes,
+    )
+    found = candidates(model, instance_type, choice, nodes=plan.nodes, adapters=adapters)
+    return next(one for one in found if one.layout == taken)
+
+
+def _too_slow(request: FitRequest, plan: FitPlan, speed: Speed | None) -> str:
+    """Why the demanded load cannot be served, empty where it can."""
+    if not request.needs_speed:
+        return ""
+    if speed is None:
+        return f"{plan.engine.name} answers one request at a time, and its speed is not modelled"
+    if not speed.missed:
+        return ""
+    best = speed.each
+    return (
+        f"even a request that is alone has its first token after {best.ttft_s * 1000:.0f} ms and "
+        f"each further one after {best.tpot_s * 1000:.1f} ms"
+    )
+
+
+def _cost(instance_type: InstanceType, region: str | None, spot: bool) -> Cost | None:
+    """In the region, or where it is cheapest; None: unknown."""
+    known = [
+        Cost(
+            usd_per_hour=price.of(spot),
+            region=name,
+            spot=spot and price.spot_usd_per_hour is not None,
+        )
+        for name, price in instance_type.prices.items()
+        if region in (None, name)
+    ]
+    return min(known, key=lambda one: (one.usd_per_hour, one.region), default=None)

@@ -1,0 +1,10 @@
+"""How a model is fine-tuned."""
+
+from enum import StrEnum
+
+__all__ = ["TuningMethod"]
+
+
+class TuningMethod(StrEnum):
+    LORA = "lora"
+    QLORA = "qlora"

@@ -1,0 +1,1 @@
+"""What `kaito plan` says, as a table, JSON, Markdown or a page."""
