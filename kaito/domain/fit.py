@@ -1,7 +1,7 @@
 """How a model is laid out on an instance type, how long a context fits, and why not otherwise."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -16,9 +16,11 @@ from kaito.domain.candidate import (
     refusal,
 )
 from kaito.domain.engine import Engine, EngineChoice, NoEngine, choose_engine
-from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.gpu import InstanceType
+from kaito.domain.layouts import asked_layouts, layout_problems
 from kaito.domain.memory import (
+    KV_BLOCK_TOKENS,
     PRIORS,
     MemoryBreakdown,
     ServerSettings,
@@ -28,6 +30,7 @@ from kaito.domain.memory import (
     vllm_ranks,
 )
 from kaito.domain.model import EngineName, ModelProfile
+from kaito.domain.server_request import NOTHING_ASKED, ServerRequest
 from kaito.domain.tuning_memory import TUNING_LORA_RANK, TUNING_SEQUENCE_TOKENS, tuning_memory
 from kaito.domain.workspace import TuningMethod
 
@@ -49,7 +52,7 @@ class FitPlan:
     transformers. `max_model_len` is the context asked for, or the longest that fits; for tuning it
     is the longest sequence that fits. `memory` is with one sequence of that context (tuning: of the
     sequence asked for), `kv_cache_tokens` what one replica caches in all, and `headroom_bytes` what
-    is left of the engine's budget.
+    is left of the engine's budget. `asked` are the settings of vLLM that it was made for.
     """
 
     instance_type: str
@@ -64,6 +67,7 @@ class FitPlan:
     memory: MemoryBreakdown
     headroom_bytes: int
     explanation: tuple[str, ...]
+    asked: ServerRequest = NOTHING_ASKED
 
     @property
     def max_concurrency(self) -> int:
@@ -79,15 +83,20 @@ def fit_inference(
     max_model_len: int | None = None,
     adapters: int = 0,
     node_limit: int = DEFAULT_NODE_LIMIT,
+    asked: ServerRequest = NOTHING_ASKED,
 ) -> FitPlan:
-    """The layout on the fewest nodes that holds the context asked for.
+    """The layout on the fewest nodes that holds the context asked for, with the settings that are
+    `asked` of vLLM; other engines know none of them.
 
     When none is asked, that is the model's token limit; where no layout on one number of nodes
     holds it, the one with the longest context wins, from `DEFAULT_CONTEXT_TOKENS` up.
 
-    Raises: DoesNotFit; InvalidInput when `max_model_len` is outside what the model can do.
+    Raises: DoesNotFit; InvalidInput when `max_model_len` is outside what the model can do;
+    InvalidConfig when vLLM cannot start with the parallel sizes that are asked for.
     """
-    return _fit_inference(model, instance_type, choice, max_model_len, adapters, node_limit)
+    if choice.engine.name is not EngineName.VLLM:
+        asked = NOTHING_ASKED
+    return _fit_inference(model, instance_type, choice, max_model_len, adapters, node_limit, asked)
 
 
 @lru_cache(maxsize=_KEPT_PLANS)  # many Workspaces ask for the same
@@ -98,6 +107,7 @@ def _fit_inference(
     max_model_len: int | None,
     adapters: int,
     node_limit: int,
+    asked: ServerRequest,
 ) -> FitPlan:
     assert node_limit >= 1, node_limit
     if max_model_len is not None and not 1 <= max_model_len <= model.token_limit:
@@ -111,30 +121,40 @@ def _fit_inference(
                 )
             ]
         )
+    impossible = tuple(layout_problems(model, instance_type, asked, node_limit))
+    if impossible:
+        raise InvalidConfig(impossible)
     target = max_model_len or model.token_limit
     least = max_model_len or min(model.token_limit, DEFAULT_CONTEXT_TOKENS)
     refused: list[DoesNotFit] = []
     for nodes in range(1, node_limit + 1):
         fitting: list[Candidate] = []
-        for layout in _layouts(model, instance_type, choice.engine.name, nodes):
-            candidate = _candidate(model, instance_type, choice, layout, adapters)
+        for layout in _layouts(model, instance_type, choice.engine.name, nodes, asked):
+            candidate = _candidate(model, instance_type, choice, layout, adapters, asked)
             if candidate.longest >= target:
-                return _inference_plan(candidate, max_model_len, adapters)
+                return _inference_plan(candidate, max_model_len, adapters, asked)
             if candidate.longest >= least:
                 fitting.append(candidate)
             else:
                 refused.append(refusal(candidate, least))
         if fitting:
-            return _inference_plan(
-                max(fitting, key=lambda one: one.longest), max_model_len, adapters
-            )
+            longest = max(fitting, key=lambda one: one.longest)
+            return _inference_plan(longest, max_model_len, adapters, asked)
     raise min(refused, key=lambda error: error.requested_bytes)
 
 
 def _layouts(
-    model: ModelProfile, instance_type: InstanceType, engine: EngineName, nodes: int
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engine: EngineName,
+    nodes: int,
+    asked: ServerRequest,
 ) -> Iterator[Layout]:
-    """Layouts on so many nodes, most replicas first."""
+    """Layouts on so many nodes, most replicas first; with the parallel sizes that are asked for,
+    where any is."""
+    if asked.parallel_sizes:
+        yield from asked_layouts(model, instance_type, asked, nodes)
+        return
     gpus = instance_type.gpu_count
     if engine is EngineName.TRANSFORMERS:  # device_map=auto uses every GPU of its one node
         if nodes == 1:
@@ -156,10 +176,12 @@ def _candidate(
     choice: EngineChoice,
     layout: Layout,
     adapters: int,
+    asked: ServerRequest,
 ) -> Candidate:
-    settings = _settings(layout, adapters)
+    settings = _settings(layout, adapters, asked)
+    model = asked.applied_to(model)
     memory_of = memory_by_context(model, instance_type.gpu, choice.engine, settings)
-    budget = budget_bytes(instance_type.gpu, choice.engine.name)
+    budget = budget_bytes(instance_type.gpu, choice.engine.name, asked.utilization)
     return Candidate(
         model=model,
         instance_type=instance_type,
@@ -167,29 +189,40 @@ def _candidate(
         layout=layout,
         memory_of=memory_of,
         longest=longest_within(memory_of, budget, model.token_limit),
+        utilization=asked.utilization,
     )
 
 
-def _settings(layout: Layout, adapters: int) -> ServerSettings:
+def _settings(layout: Layout, adapters: int, asked: ServerRequest) -> ServerSettings:
+    """With the transformers engine nothing is asked, and every adapter counts."""
     return ServerSettings(
         tensor_parallel=layout.tensor_parallel,
         pipeline_parallel=layout.pipeline_parallel,
-        adapters=adapters,
+        max_num_seqs=asked.max_num_seqs,
+        max_num_batched_tokens=asked.max_num_batched_tokens,
+        adapters=asked.lora_slots(adapters),
+        lora_rank=asked.lora_rank,
+        block_tokens=asked.block_tokens or KV_BLOCK_TOKENS,
+        enforce_eager=asked.enforce_eager,
+        cpu_offload_bytes=asked.cpu_offload_bytes,
     )
 
 
-def _inference_plan(candidate: Candidate, asked: int | None, adapters: int) -> FitPlan:
-    context = asked or candidate.longest
-    cached = _cached_tokens(candidate, context, adapters)
+def _inference_plan(
+    candidate: Candidate, max_model_len: int | None, adapters: int, asked: ServerRequest
+) -> FitPlan:
+    context = max_model_len or candidate.longest
+    cached = _cached_tokens(candidate, context, _settings(candidate.layout, adapters, asked))
     explanation = (
         *layout_text(candidate),
         budget_text(candidate, candidate.memory_of(0)),
         context_text(candidate, cached),
     )
-    return _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
+    plan = _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
+    return replace(plan, asked=asked)
 
 
-def _cached_tokens(candidate: Candidate, context: int, adapters: int) -> int:
+def _cached_tokens(candidate: Candidate, context: int, settings: ServerSettings) -> int:
     """Tokens that one replica caches: vLLM fills its budget, transformers holds one sequence.
 
     Where layers have a window or a state, it depends on how long the sequences are: of `context`
@@ -198,12 +231,8 @@ def _cached_tokens(candidate: Candidate, context: int, adapters: int) -> int:
     choice = candidate.choice
     if choice.engine.name is not EngineName.VLLM:
         return candidate.longest
-    ranks = vllm_ranks(
-        candidate.model,
-        candidate.instance_type.gpu,
-        choice.engine.version,
-        _settings(candidate.layout, adapters),
-    )
+    gpu, version = candidate.instance_type.gpu, choice.engine.version
+    ranks = vllm_ranks(candidate.model, gpu, version, settings)
     return kv_cache_tokens(ranks, candidate.budget, context)
 
 
@@ -312,12 +341,14 @@ def what_would_fit(
     node_limit: int = 1,
     tuning: TuningMethod | None = None,
     include_legacy: bool = False,
+    asked: ServerRequest = NOTHING_ASKED,
 ) -> tuple[InstanceType, ...]:
     """Instance types that the model fits, cheapest on demand first, unknown prices last.
 
     `cloud` None is any cloud, `region` None prices each type where it is cheapest; the price
     counts all nodes of the plan. `tuning` None asks about inference; a method asks about tuning
-    with the defaults of `fit_tuning`.
+    with the defaults of `fit_tuning`. Types whose GPUs do not make up the parallel sizes `asked`
+    are left out.
 
     Raises: InvalidInput when no instance type could help: the model cannot be tuned so, or has no
     such context.
@@ -340,8 +371,9 @@ def what_would_fit(
                     max_model_len=max_model_len,
                     adapters=adapters,
                     node_limit=node_limit,
+                    asked=asked,
                 )
-        except (NoEngine, DoesNotFit):
+        except (NoEngine, DoesNotFit, InvalidConfig):
             continue
         price = one.price(region) if region else one.lowest_price()
         hourly = price.on_demand_usd_per_hour * plan.nodes if price else float("inf")

@@ -15,6 +15,7 @@ from kaito.domain.fit import FitPlan, fit_inference, fit_tuning, what_would_fit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.model import ModelProfile
 from kaito.domain.partition import mig_profile
+from kaito.domain.server_request import server_request, uncounted_flags
 from kaito.domain.training_config import check_training_config
 from kaito.domain.weights_volume import os_disk_bytes
 from kaito.domain.workspace import TuningMethod, Workspace
@@ -97,7 +98,8 @@ def size(
         choice = choose_engine(
             catalogue.engines, instance_type.gpu, model, requested, newer_instance_type=newer
         )
-    check_engine_config(config, choice.engine, model, instance_type)
+    limit = MIG_NODE_LIMIT if mig_profile(workspace.resource.partition) else NODE_LIMIT
+    check_engine_config(config, choice.engine, model, instance_type, limit)
     context = max_model_len(config)
     adapters = len(workspace.inference.adapters) if workspace.inference else 0
     fit = fit_inference(
@@ -106,7 +108,8 @@ def size(
         choice,
         max_model_len=context,
         adapters=adapters,
-        node_limit=MIG_NODE_LIMIT if mig_profile(workspace.resource.partition) else NODE_LIMIT,
+        node_limit=limit,
+        asked=server_request(config),
     )
     asked = workspace.resource.count
     nodes = asked if fit.engine.name is EngineName.TRANSFORMERS else fit.nodes
@@ -115,7 +118,7 @@ def size(
         text = f"resource.count is {asked}, but {model.name} is served by {nodes}: the fit decides"
         warnings += (SizingWarning(reason="CountIgnored", message=text),)
     if fit.engine.name is EngineName.VLLM:
-        warnings += _ignored_strengths(workspace)
+        warnings += _ignored_strengths(workspace) + _uncounted(config)
     return Sizing(
         model=model,
         instance_type=instance_type,
@@ -224,6 +227,18 @@ def _ignored_strengths(workspace: Workspace) -> tuple[SizingWarning, ...]:
         return ()
     text = f"vLLM serves adapters in full: strength is not applied to {', '.join(weakened)}"
     return (SizingWarning(reason="StrengthIgnored", message=text),)
+
+
+def _uncounted(config: Mapping[str, Any] | None) -> tuple[SizingWarning, ...]:
+    """What the engine is told that the fit cannot follow."""
+    flags = uncounted_flags(config)
+    if not flags:
+        return ()
+    text = (
+        f"inference.config sets {', '.join(flags)}, and what that changes on a GPU is not counted: "
+        "the model may need more memory than planned, or leave some unused"
+    )
+    return (SizingWarning(reason="ConfigNotCounted", message=text),)
 
 
 def _old_gpu(choice: EngineChoice) -> tuple[SizingWarning, ...]:
