@@ -9,6 +9,7 @@ import typer
 from kaito.accuracy_command import accuracy
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.weights_volume import DEFAULT_STORAGE_CLASS
+from kaito.explain_command import explain
 from kaito.logs import LogFormat, configure_logging
 
 _WEIGHTS_CLASS = "KAITO_WEIGHTS_STORAGE_CLASS"
@@ -81,6 +82,7 @@ def crds(
 
 
 app.command()(accuracy)
+app.command()(explain)
 
 operator_app = typer.Typer(
     help="Run kaito in, or beside, a Kubernetes cluster.", no_args_is_help=True

@@ -214,8 +214,7 @@ def requested_keys(config: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 def without_request(config: Mapping[str, Any]) -> dict[str, Any]:
     """The file without what it asks for here."""
-    asked = requested_keys(config)
-    kept = {key: value for key, value in _section(config).items() if key not in asked}
+    kept = {key: one for key, one in _section(config).items() if _flag_read(key) not in _READERS}
     return {**config, SECTION: kept}
 
 
@@ -345,6 +344,11 @@ _READERS: Final[Mapping[str, _Reader]] = {
 _OPPOSITES: Final = {f"no-{flag}": flag for flag in ("enforce-eager", "enable-lora")}
 
 
+def _flag_read(key: str) -> str:
+    """The flag that an entry sets, or takes back."""
+    return _OPPOSITES.get(flag_of(key), flag_of(key))
+
+
 def _read(
     config: Mapping[str, Any] | None,
 ) -> tuple[dict[str, tuple[str, Any]], list[Problem]]:
@@ -352,7 +356,7 @@ def _read(
     read: dict[str, tuple[str, Any]] = {}
     problems: list[Problem] = []
     for key, value in _section(config).items():
-        flag = _OPPOSITES.get(flag_of(key), flag_of(key))
+        flag = _flag_read(key)
         reader = _READERS.get(flag)
         if reader is None or isinstance(value, Mapping | list | tuple):
             continue

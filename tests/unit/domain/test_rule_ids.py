@@ -415,6 +415,12 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
     "config-lora": (configured(max_lora_rank=24), "inference.config[vllm.max-lora-rank]"),
     "config-offload": (configured(cpu_offload_gb=-1), "inference.config[vllm.cpu-offload-gb]"),
     "config-switch": (configured(enforce_eager="no"), "inference.config[vllm.enforce-eager]"),
+    "config-machines": (
+        lambda: validate(
+            workspace(instance_type=A100), CATALOGUE, {"vllm": {"gpu-memory-utilization": 0.05}}
+        ),
+        "inference.config[vllm.gpu-memory-utilization]",
+    ),
     "training-sections": (trained(Lora={}), "tuning.config[training_config.Lora]"),
     "training-bits": (
         trained(QuantizationConfig={}),

@@ -30,6 +30,7 @@ from tests.unit.domain.builders import (
     FOUR_T4,
     GATED,
     H100,
+    LLAMA_70B,
     LONG,
     MINI,
     T4,
@@ -99,13 +100,37 @@ def test_a_share_of_the_card_is_the_budget() -> None:
 
 def test_a_config_that_asks_too_much_is_what_should_change() -> None:
     found = workspace(instance_type=A100, inference={"preset": {"name": "phi-4"}})
-    config = {"vllm": {"gpu_memory_utilization": 0.05, "max-num-seqs": 64, "seed": 1}}
+    shares = {"gpu-memory-utilization": 0.04, "gpu_memory_utilization": 0.05}
+    config = {"vllm": {**shares, "max-num-seqs": 64, "seed": 1}}
     (problem,) = validate(found, CATALOGUE, config)
     assert problem.rule == "model-fits"
     assert problem.field == "inference.config[vllm.gpu_memory_utilization]"
     assert problem.remedy == (
         "With the settings that kaito chooses it fits: remove gpu_memory_utilization, max-num-seqs"
     )
+
+
+def test_a_setting_buys_no_machines_by_itself() -> None:
+    flags = {"gpu-memory-utilization": 0.05, "seed": 1}
+    with pytest.raises(InvalidConfig) as caught:
+        sized(flags, A100, MINI)
+    (problem,) = caught.value.problems
+    assert str(problem) == (
+        "inference.config[vllm.gpu-memory-utilization]: with gpu-memory-utilization "
+        f"{MINI} takes 4 machines, and with what kaito chooses 1. Change or remove it, or ask for "
+        "so many with pipeline-parallel-size: 4"
+    )
+    assert sized({**flags, "pipeline-parallel-size": 4}, A100, MINI).nodes == 4
+    assert sized({"enforce-eager": True}, A10).nodes == sized(None, A10).nodes == 2
+
+
+def test_a_setting_may_save_machines_or_make_a_model_fit() -> None:
+    coder = {"max-model-len": 16384}
+    assert sized(coder, A100, "qwen2.5-coder-32b-instruct").nodes == 2
+    assert sized({**coder, "kv-cache-dtype": "fp8"}, A100, "qwen2.5-coder-32b-instruct").nodes == 1
+    with pytest.raises(DoesNotFit):
+        sized(None, A10, LLAMA_70B)
+    assert sized({"gpu-memory-utilization": 0.95}, A10, LLAMA_70B).nodes == 8
 
 
 def test_machines_that_would_do_are_judged_with_the_config() -> None:
