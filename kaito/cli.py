@@ -9,6 +9,7 @@ import typer
 from kaito.accuracy_command import accuracy
 from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.provisioner import Provisioner
+from kaito.explain_command import explain
 from kaito.logs import LogFormat, configure_logging
 from kaito.plan_command import plan
 
@@ -83,6 +84,7 @@ def crds(
 
 app.command()(accuracy)
 app.command()(plan)
+app.command()(explain)
 
 operator_app = typer.Typer(
     help="Run kaito in, or beside, a Kubernetes cluster.", no_args_is_help=True

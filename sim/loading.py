@@ -7,15 +7,16 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from kaito.adapters import documents
+from kaito.adapters.documents import Document
 from kaito.adapters.files import load_catalogue
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.gpu import InstanceType
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of, shown
-from sim import documents, manifests
+from sim import manifests
 from sim.cloud_file import CloudPart, GuardsPart, cloud_problems
-from sim.documents import Document
 from sim.expectations import AnyExpect
 from sim.fault_kinds import NodeLoss
 from sim.manifests import Key

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from kaito.adapters import documents
 from kaito.domain.errors import InvalidInput, Problem
 from kaito.system_clock import monotonic_s
-from sim import documents
 from sim.checked import simulate_checked
 from sim.loading import load
 from sim.result import RunResult

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 from kaito.domain.engine import EngineChoice
@@ -44,7 +45,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A layout with its memory as a function of the context, and the longest one that fits."""
+    """A layout with its memory as a function of the context, and the longest one that fits.
+    `utilization` is the share of a card that the user chose for vLLM, None kaito's."""
 
     model: ModelProfile
     instance_type: InstanceType
@@ -52,10 +54,12 @@ class Candidate:
     layout: Layout
     memory_of: Callable[[int], MemoryBreakdown]
     longest: int  # tokens; -1 when even an empty context is too much
+    utilization: Fraction | None = None
 
     @property
     def budget(self) -> int:
-        return budget_bytes(self.instance_type.gpu, self.choice.engine.name)
+        gpu, engine = self.instance_type.gpu, self.choice.engine.name
+        return budget_bytes(gpu, engine, self.utilization)
 
 
 def longest_within(memory_of: Callable[[int], MemoryBreakdown], budget: int, limit: int) -> int:
@@ -101,9 +105,10 @@ def _parts_text(memory: MemoryBreakdown) -> str:
 
 def budget_text(candidate: Candidate, memory: MemoryBreakdown) -> str:
     gpu, engine = candidate.instance_type.gpu, candidate.choice.engine.name
+    share = float(100 * budget_share(gpu, engine, candidate.utilization))
     return (
         f"each {gpu.name} reports {gib_text(gpu.usable_bytes)}, of which {engine} may use "
-        f"{float(budget_share(gpu, engine)):.0%} = {gib_text(candidate.budget)}; taken: "
+        f"{share:g}% = {gib_text(candidate.budget)}; taken: "
         f"{_parts_text(memory)}"
     )
 

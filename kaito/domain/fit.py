@@ -1,7 +1,8 @@
 """How a model is laid out on an instance type, how long a context fits, and why not otherwise."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
@@ -16,9 +17,11 @@ from kaito.domain.candidate import (
     refusal,
 )
 from kaito.domain.engine import Engine, EngineChoice, NoEngine, choose_engine
-from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.gpu import Gpu, InstanceType
+from kaito.domain.layouts import asked_layouts, layout_problems
 from kaito.domain.memory import (
+    KV_BLOCK_TOKENS,
     PRIORS,
     MemoryBreakdown,
     ServerSettings,
@@ -29,6 +32,7 @@ from kaito.domain.memory import (
     vllm_ranks,
 )
 from kaito.domain.model import EngineName, ModelProfile
+from kaito.domain.server_request import NOTHING_ASKED, ServerRequest
 from kaito.domain.tuning_memory import TUNING_LORA_RANK, TUNING_SEQUENCE_TOKENS, tuning_memory
 from kaito.domain.tuning_method import TuningMethod
 
@@ -59,7 +63,7 @@ class FitPlan:
     transformers. `max_model_len` is the context asked for, or the longest that fits; for tuning it
     is the longest sequence that fits. `memory` is with one sequence of that context (tuning: of the
     sequence asked for), `kv_cache_tokens` what one replica caches in all, and `headroom_bytes` what
-    is left of the engine's budget.
+    is left of the engine's budget. `asked` are the settings of vLLM that it was made for.
     """
 
     instance_type: str
@@ -74,6 +78,7 @@ class FitPlan:
     memory: MemoryBreakdown
     headroom_bytes: int
     explanation: tuple[str, ...]
+    asked: ServerRequest = NOTHING_ASKED
 
     @property
     def max_concurrency(self) -> int:
@@ -89,15 +94,20 @@ def fit_inference(
     max_model_len: int | None = None,
     adapters: int = 0,
     node_limit: int = DEFAULT_NODE_LIMIT,
+    asked: ServerRequest = NOTHING_ASKED,
 ) -> FitPlan:
-    """The layout on the fewest nodes that holds the context asked for.
+    """The layout on the fewest nodes that holds the context asked for, with the settings that are
+    `asked` of vLLM; other engines know none of them.
 
     When none is asked, that is the model's token limit; where no layout on one number of nodes
     holds it, the one with the longest context wins, from `DEFAULT_CONTEXT_TOKENS` up.
 
-    Raises: DoesNotFit; InvalidInput when `max_model_len` is outside what the model can do.
+    Raises: DoesNotFit; InvalidInput when `max_model_len` is outside what the model can do;
+    InvalidConfig when vLLM cannot start with the parallel sizes that are asked for.
     """
-    return _fit_inference(model, instance_type, choice, max_model_len, adapters, node_limit)
+    if choice.engine.name is not EngineName.VLLM:
+        asked = NOTHING_ASKED
+    return _fit_inference(model, instance_type, choice, max_model_len, adapters, node_limit, asked)
 
 
 @lru_cache(maxsize=_KEPT_PLANS)  # many Workspaces ask for the same
@@ -108,6 +118,7 @@ def _fit_inference(
     max_model_len: int | None,
     adapters: int,
     node_limit: int,
+    asked: ServerRequest,
 ) -> FitPlan:
     assert node_limit >= 1, node_limit
     if max_model_len is not None and not 1 <= max_model_len <= model.token_limit:
@@ -121,19 +132,23 @@ def _fit_inference(
                 )
             ]
         )
+    impossible = tuple(layout_problems(model, instance_type, asked, node_limit))
+    if impossible:
+        raise InvalidConfig(impossible)
     target = max_model_len or model.token_limit
     least = max_model_len or min(model.token_limit, DEFAULT_CONTEXT_TOKENS)
     refused: list[Candidate] = []
     for nodes in range(1, node_limit + 1):
         fitting: list[Candidate] = []
-        for candidate in candidates(model, instance_type, choice, nodes=nodes, adapters=adapters):
+        for candidate in candidates(
+            model, instance_type, choice, nodes=nodes, adapters=adapters, asked=asked
+        ):
             if candidate.longest >= target:
-                return _inference_plan(candidate, max_model_len, adapters)
+                return _inference_plan(candidate, max_model_len, adapters, asked)
             (fitting if candidate.longest >= least else refused).append(candidate)
         if fitting:
-            return _inference_plan(
-                max(fitting, key=lambda one: one.longest), max_model_len, adapters
-            )
+            longest = max(fitting, key=lambda one: one.longest)
+            return _inference_plan(longest, max_model_len, adapters, asked)
     raise refusal(min(refused, key=lambda one: one.memory_of(least).total), least)
 
 
@@ -144,35 +159,52 @@ def candidates(
     *,
     nodes: int = 1,
     adapters: int = 0,
+    asked: ServerRequest = NOTHING_ASKED,
 ) -> Iterator[Candidate]:
     """The layouts on so many nodes that `fit_inference` looks at, in that order: the first that
     holds the context is taken."""
-    for layout in _layouts(model, instance_type, choice.engine.name, nodes):
+    served = asked.applied_to(model)
+    for layout in _layouts(model, instance_type, choice.engine.name, nodes, asked):
+        settings = _settings(layout, adapters, asked)
         memory_of, longest = _measured(
-            model, instance_type.gpu, choice.engine, _settings(layout, adapters)
+            served, instance_type.gpu, choice.engine, settings, asked.utilization
         )
         yield Candidate(
-            model=model,
+            model=served,
             instance_type=instance_type,
             choice=choice,
             layout=layout,
             memory_of=memory_of,
             longest=longest,
+            utilization=asked.utilization,
         )
 
 
 @lru_cache(maxsize=_KEPT_LAYOUTS)  # many instance types have the same GPU
 def _measured(
-    model: ModelProfile, gpu: Gpu, engine: Engine, settings: ServerSettings
+    model: ModelProfile,
+    gpu: Gpu,
+    engine: Engine,
+    settings: ServerSettings,
+    utilization: Fraction | None,
 ) -> tuple[Callable[[int], MemoryBreakdown], int]:
     memory_of = memory_by_context(model, gpu, engine, settings)
-    return memory_of, longest_within(memory_of, budget_bytes(gpu, engine.name), model.token_limit)
+    budget = budget_bytes(gpu, engine.name, utilization)
+    return memory_of, longest_within(memory_of, budget, model.token_limit)
 
 
 def _layouts(
-    model: ModelProfile, instance_type: InstanceType, engine: EngineName, nodes: int
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engine: EngineName,
+    nodes: int,
+    asked: ServerRequest,
 ) -> Iterator[Layout]:
-    """Layouts on so many nodes, most replicas first."""
+    """Layouts on so many nodes, most replicas first; with the parallel sizes that are asked for,
+    where any is."""
+    if asked.parallel_sizes:
+        yield from asked_layouts(model, instance_type, asked, nodes)
+        return
     gpus = instance_type.gpu_count
     if engine is EngineName.TRANSFORMERS:  # device_map=auto uses every GPU of its one node
         if nodes == 1:
@@ -188,26 +220,36 @@ def _layouts(
         yield Layout(tensor_parallel=shards, pipeline_parallel=stages, nodes=nodes)
 
 
-def _settings(layout: Layout, adapters: int) -> ServerSettings:
+def _settings(layout: Layout, adapters: int, asked: ServerRequest) -> ServerSettings:
+    """With the transformers engine nothing is asked, and every adapter counts."""
     return ServerSettings(
         tensor_parallel=layout.tensor_parallel,
         pipeline_parallel=layout.pipeline_parallel,
-        adapters=adapters,
+        max_num_seqs=asked.max_num_seqs,
+        max_num_batched_tokens=asked.max_num_batched_tokens,
+        adapters=asked.lora_slots(adapters),
+        lora_rank=asked.lora_rank,
+        block_tokens=asked.block_tokens or KV_BLOCK_TOKENS,
+        enforce_eager=asked.enforce_eager,
+        cpu_offload_bytes=asked.cpu_offload_bytes,
     )
 
 
-def _inference_plan(candidate: Candidate, asked: int | None, adapters: int) -> FitPlan:
-    context = asked or candidate.longest
-    cached = _cached_tokens(candidate, context, adapters)
+def _inference_plan(
+    candidate: Candidate, max_model_len: int | None, adapters: int, asked: ServerRequest
+) -> FitPlan:
+    context = max_model_len or candidate.longest
+    cached = _cached_tokens(candidate, context, _settings(candidate.layout, adapters, asked))
     explanation = (
         *layout_text(candidate),
         budget_text(candidate, candidate.memory_of(0)),
         context_text(candidate, cached),
     )
-    return _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
+    plan = _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
+    return replace(plan, asked=asked)
 
 
-def _cached_tokens(candidate: Candidate, context: int, adapters: int) -> int:
+def _cached_tokens(candidate: Candidate, context: int, settings: ServerSettings) -> int:
     """Tokens that one replica caches: vLLM fills its budget, transformers holds one sequence.
 
     Where layers have a window or a state, it depends on how long the sequences are: of `context`
@@ -216,16 +258,19 @@ def _cached_tokens(candidate: Candidate, context: int, adapters: int) -> int:
     choice, gpu = candidate.choice, candidate.instance_type.gpu
     if choice.engine.name is not EngineName.VLLM:
         return candidate.longest
-    settings = _settings(candidate.layout, adapters)
-    return _vllm_tokens(candidate.model, gpu, choice.engine, settings, context)
+    return _vllm_tokens(candidate.model, gpu, choice.engine, settings, candidate.budget, context)
 
 
 @lru_cache(maxsize=_KEPT_LAYOUTS)
 def _vllm_tokens(
-    model: ModelProfile, gpu: Gpu, engine: Engine, settings: ServerSettings, context: int
+    model: ModelProfile,
+    gpu: Gpu,
+    engine: Engine,
+    settings: ServerSettings,
+    budget: int,
+    context: int,
 ) -> int:
-    ranks = vllm_ranks(model, gpu, engine.version, settings)
-    return kv_cache_tokens(ranks, budget_bytes(gpu, engine.name), context)
+    return kv_cache_tokens(vllm_ranks(model, gpu, engine.version, settings), budget, context)
 
 
 def concurrency_at(
@@ -238,13 +283,13 @@ def concurrency_at(
     assert tokens >= 1, tokens
     if plan.engine.name is not EngineName.VLLM:
         return int(plan.max_model_len >= tokens)
-    settings = ServerSettings(
-        tensor_parallel=plan.tensor_parallel,
-        pipeline_parallel=plan.pipeline_parallel,
-        adapters=adapters,
-    )
-    cached = _vllm_tokens(model, gpu, plan.engine, settings, tokens)
-    return plan.data_parallel * min(cached // tokens, default_max_num_seqs(gpu))
+    layout = Layout(tensor_parallel=plan.tensor_parallel, pipeline_parallel=plan.pipeline_parallel)
+    settings = _settings(layout, adapters, plan.asked)
+    budget = budget_bytes(gpu, plan.engine.name, plan.asked.utilization)
+    served = plan.asked.applied_to(model)
+    cached = _vllm_tokens(served, gpu, plan.engine, settings, budget, tokens)
+    at_once = plan.asked.max_num_seqs or default_max_num_seqs(gpu)
+    return plan.data_parallel * min(cached // tokens, at_once)
 
 
 def _fit_plan(
@@ -352,12 +397,14 @@ def what_would_fit(
     node_limit: int = 1,
     tuning: TuningMethod | None = None,
     include_legacy: bool = False,
+    asked: ServerRequest = NOTHING_ASKED,
 ) -> tuple[InstanceType, ...]:
     """Instance types that the model fits, cheapest on demand first, unknown prices last.
 
     `cloud` None is any cloud, `region` None prices each type where it is cheapest; the price
     counts all nodes of the plan. `tuning` None asks about inference; a method asks about tuning
-    with the defaults of `fit_tuning`.
+    with the defaults of `fit_tuning`. Types whose GPUs do not make up the parallel sizes `asked`
+    are left out.
 
     Raises: InvalidInput when no instance type could help: the model cannot be tuned so, or has no
     such context.
@@ -380,8 +427,9 @@ def what_would_fit(
                     max_model_len=max_model_len,
                     adapters=adapters,
                     node_limit=node_limit,
+                    asked=asked,
                 )
-        except (NoEngine, DoesNotFit):
+        except (NoEngine, DoesNotFit, InvalidConfig):
             continue
         price = one.price(region) if region else one.lowest_price()
         hourly = price.on_demand_usd_per_hour * plan.nodes if price else float("inf")

@@ -51,6 +51,27 @@ class KaitoNode:
     mig_profile: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KaitoEstimate:
+    """The terms of KAITO v0.12's formula, as it computes them: bytes in floating point.
+
+    `available`, `cache` and `overhead` are per GPU, `weights` of the whole model as it is loaded.
+    """
+
+    context_tokens: int
+    available: float
+    cache: float
+    overhead: float
+    weights: float
+    gpus: int  # of a node
+    nodes: int
+
+    @property
+    def weights_per_gpu(self) -> float:
+        """Taken as evenly shared out over every GPU."""
+        return self.weights / (self.nodes * self.gpus)
+
+
 def kaito_v0_12_nodes(
     model: KaitoModel | None,
     node: KaitoNode | None,
@@ -68,15 +89,24 @@ def kaito_v0_12_nodes(
     if model is None:
         return asked or 1
     assert node is not None, "a preset is sized for a node"
+    return kaito_v0_12_estimate(model, node, context_tokens).nodes
+
+
+def kaito_v0_12_estimate(
+    model: KaitoModel, node: KaitoNode, context_tokens: int | None = None
+) -> KaitoEstimate:
+    """How it comes to its number of nodes. Raises: KaitoRefuses."""
     context = DEFAULT_CONTEXT_TOKENS if context_tokens is None else context_tokens
     available = node.memory_bytes // node.gpus * GPU_MEMORY_UTILIZATION
-    reserve = BASE_OVERHEAD_BYTES + context * model.kv_bytes_per_token / node.gpus
+    cache = context * model.kv_bytes_per_token / node.gpus
+    reserve = BASE_OVERHEAD_BYTES + cache
     if available <= reserve:
         raise KaitoRefuses(
             f"GPU memory {available:.0f} bytes is too small, needs at least {reserve:.0f} bytes"
         )
     budget = (available - reserve) / (1 + OVERHEAD_WEIGHT_SHARE)
-    least_gpus = int(model.size_bytes * WEIGHT_EXPANSION / budget) + 1
+    weights = model.size_bytes * WEIGHT_EXPANSION
+    least_gpus = int(weights / budget) + 1
     nodes = ceil(least_gpus / node.gpus)
     if nodes > 1 and node.mig_profile:
         raise KaitoRefuses(
@@ -85,7 +115,16 @@ def kaito_v0_12_nodes(
         )
     if nodes > 1 and not model.distributable:
         raise KaitoRefuses(f"{model.name} cannot be distributed across more than 1 GPU node")
-    return nodes
+    share = OVERHEAD_WEIGHT_SHARE * weights / (nodes * node.gpus)
+    return KaitoEstimate(
+        context_tokens=context,
+        available=available,
+        cache=cache,
+        overhead=BASE_OVERHEAD_BYTES + share,
+        weights=weights,
+        gpus=node.gpus,
+        nodes=nodes,
+    )
 
 
 def kaito_model(profile: ModelProfile) -> KaitoModel:

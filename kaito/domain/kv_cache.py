@@ -88,10 +88,16 @@ class KvCache:
 
 
 def kv_cache_of(
-    model: ModelProfile, *, layers: int | None = None, tensor_parallel: int = 1, states: int = 1
+    model: ModelProfile,
+    *,
+    layers: int | None = None,
+    tensor_parallel: int = 1,
+    states: int = 1,
+    block_tokens: int = KV_BLOCK_TOKENS,
 ) -> KvCache:
     """The cache on a rank that holds `layers` of the model's layers (None: all), of each kind in
-    proportion, rounded up. A sequence has so many `states` in each layer that keeps one."""
+    proportion, rounded up. A sequence has so many `states` in each layer that keeps one.
+    `block_tokens` is --block-size."""
     here = model.layers if layers is None else layers
 
     def share(count: int) -> int:
@@ -101,16 +107,21 @@ def kv_cache_of(
     local, recurrent, indexer = model.local_attention, model.recurrent, model.indexer
     kinds: list[tuple[KvGroup, int]] = []  # with the bytes of a page
     if full:
-        page = KV_BLOCK_TOKENS * model.cached_bytes(model.attention, tensor_parallel)
-        kinds.append((KvGroup(memory=Memory.CONTEXT, layers=full), page))
+        page = block_tokens * model.cached_bytes(model.attention, tensor_parallel)
+        group = KvGroup(memory=Memory.CONTEXT, layers=full, block_tokens=block_tokens)
+        kinds.append((group, page))
     if local is not None:
-        page = KV_BLOCK_TOKENS * model.cached_bytes(local.attention, tensor_parallel)
-        held = share(local.layers)
-        memory = Memory.CHUNK if local.chunked else Memory.WINDOW
-        kinds.append((KvGroup(memory=memory, layers=held, window=local.window), page))
+        page = block_tokens * model.cached_bytes(local.attention, tensor_parallel)
+        group = KvGroup(
+            memory=Memory.CHUNK if local.chunked else Memory.WINDOW,
+            layers=share(local.layers),
+            block_tokens=block_tokens,
+            window=local.window,
+        )
+        kinds.append((group, page))
     if recurrent is not None:
         state = ceil(recurrent.state_bytes / tensor_parallel)
-        # Pages of attention grow in steps of 16 tokens until they hold a state.
+        # Pages of attention grow in steps of a block until they hold a state.
         kinds = [_enlarged(group, page, ceil(state / page)) for group, page in kinds]
         held = share(recurrent.layers)
         kinds.append((KvGroup(memory=Memory.STATE, layers=held, states=states), state))
@@ -122,7 +133,7 @@ def kv_cache_of(
     group_layers = max(counts) if evenly else min(counts)
     groups = [_enlarged(group, page, largest // page)[0] for group, page in kinds]
     # The indexer's keys lie beside the pages of its layers, in the same blocks.
-    keys = share(indexer.layers) * KV_BLOCK_TOKENS * indexer.cached_bytes if indexer else 0
+    keys = share(indexer.layers) * block_tokens * indexer.cached_bytes if indexer else 0
     return KvCache(
         block_bytes=group_layers * largest + keys,
         groups=tuple(replace(one, lists=ceil(one.layers / group_layers)) for one in groups),

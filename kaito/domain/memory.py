@@ -19,7 +19,7 @@ from kaito.domain.gpu import Gpu
 from kaito.domain.kv_cache import KvCache, kv_cache_of
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.quantity import GIB
-from kaito.domain.rank_weights import rank_weights, rotary_table_bytes
+from kaito.domain.rank_weights import block_weights, rank_weights, rotary_table_bytes
 from kaito.domain.vllm_defaults import (
     KV_BLOCK_TOKENS,
     VLLM_LORA_RANK,
@@ -134,8 +134,9 @@ class MemoryBreakdown:
 class ServerSettings:
     """What a server is told beside the model, as far as memory depends on it.
 
-    None is vLLM's default on that GPU. `adapters` counts LoRA slots of `lora_rank`. With the
-    transformers engine `pipeline_parallel` counts the GPUs that layers are spread over.
+    None is vLLM's default on that GPU. `adapters` counts LoRA slots of `lora_rank`;
+    `cpu_offload_bytes` of each GPU's weights stay in the host's memory. With the transformers
+    engine `pipeline_parallel` counts the GPUs that layers are spread over.
     """
 
     tensor_parallel: int = 1
@@ -144,6 +145,9 @@ class ServerSettings:
     max_num_batched_tokens: int | None = None
     adapters: int = 0
     lora_rank: int = VLLM_LORA_RANK
+    block_tokens: int = KV_BLOCK_TOKENS
+    enforce_eager: bool = False
+    cpu_offload_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +318,7 @@ def vllm_ranks(
     )
     held = stage_layers(model.layers, stages)
     weights = rank_weights(model, tensor_parallel=shards, pipeline_parallel=stages)
+    elsewhere = _offloaded(model, settings)
     states = 2 if step.release >= _PREFIX_CACHED_STATES else 1
     table = rotary_table_bytes(model)
     slot = sum(one.inputs + ceil(one.outputs / shards) for one in model.linears) * _BYTES_16_BIT
@@ -325,18 +330,33 @@ def vllm_ranks(
         peak = profile_run_bytes(model, gpu, step, last=rank == stages - 1)
         return Rank(
             fixed=MemoryBreakdown(
-                weights=weights[rank] + table,
+                weights=weights[rank] - elsewhere[rank] + table,
                 activations=max(_LEAST_ACTIVATIONS_BYTES, peak),
-                cuda_graphs=_graphs(model, layers, constants),
+                cuda_graphs=0 if settings.enforce_eager else _graphs(model, layers, constants),
                 runtime=_runtime(settings, constants),
                 adapters=settings.adapters * settings.lora_rank * slot * layers,
                 priors=assumed,
             ),
-            cache=kv_cache_of(model, layers=layers, tensor_parallel=shards, states=states),
+            cache=kv_cache_of(
+                model,
+                layers=layers,
+                tensor_parallel=shards,
+                states=states,
+                block_tokens=settings.block_tokens,
+            ),
             step_tokens=step.tokens,
         )
 
     return tuple(one(rank) for rank in sorted({0, middle, stages - 1}))
+
+
+def _offloaded(model: ModelProfile, settings: ServerSettings) -> tuple[int, ...]:
+    """Bytes of weights on each pipeline rank that stay in the host's memory."""
+    shards, stages = settings.tensor_parallel, settings.pipeline_parallel
+    if not settings.cpu_offload_bytes:
+        return (0,) * stages
+    blocks = block_weights(model, tensor_parallel=shards, pipeline_parallel=stages)
+    return tuple(min(settings.cpu_offload_bytes, size) for size in blocks)
 
 
 def _graphs(model: ModelProfile, layers: int, constants: EngineConstants) -> int:

@@ -7,7 +7,7 @@ from kaito.domain.model import BYTES_PER_PARAMETER, ModelProfile
 from kaito.domain.vllm_defaults import stage_layers
 from kaito.domain.weights import WeightLayout
 
-__all__ = ["rank_weights", "rotary_table_bytes"]
+__all__ = ["block_weights", "rank_weights", "rotary_table_bytes"]
 
 
 def rank_weights(
@@ -30,6 +30,26 @@ def rank_weights(
             for rank, size in enumerate(blocks)
         )
     return _by_block(model, model.weights, held, tensor_parallel)
+
+
+def block_weights(
+    model: ModelProfile, *, tensor_parallel: int = 1, pipeline_parallel: int = 1
+) -> tuple[int, ...]:
+    """Bytes of the decoder blocks' own parameters on one GPU of each pipeline rank: the part of
+    `rank_weights` that --cpu-offload-gb can leave in the host's memory.
+
+    Source: vllm-project/vllm vllm/model_executor/offloader/uva.py, wrap_modules.
+    """
+    held = stage_layers(model.layers, pipeline_parallel)
+    if model.weights is None:
+        return tuple(int(size / tensor_parallel) for size in _equal_blocks(model, held))
+    sizes, start = [], 0
+    for layers in held:
+        blocks = model.weights.layers[start : start + layers]
+        split = sum(one.sharded + one.experts for one in blocks)
+        sizes.append(split // tensor_parallel + sum(one.replicated for one in blocks))
+        start += layers
+    return tuple(sizes)
 
 
 def _equal_blocks(model: ModelProfile, held: tuple[int, ...]) -> list[Fraction]:

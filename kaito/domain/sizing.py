@@ -1,6 +1,6 @@
 """From a Workspace and the catalogue to the decision everything else follows: engine and fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -9,12 +9,20 @@ from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.engine import Engine, EngineChoice, EngineName, choose_engine
 from kaito.domain.engine_config import check_engine_config, max_model_len
-from kaito.domain.errors import InvalidInput, Problem
+from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.fit import DEFAULT_NODE_LIMIT as NODE_LIMIT
-from kaito.domain.fit import FitPlan, fit_inference, fit_tuning, what_would_fit
+from kaito.domain.fit import DoesNotFit, FitPlan, fit_inference, fit_tuning, what_would_fit
 from kaito.domain.gpu import InstanceType
 from kaito.domain.model import ModelProfile
 from kaito.domain.partition import mig_profile
+from kaito.domain.server_request import (
+    NOTHING_ASKED,
+    ServerRequest,
+    at,
+    requested_keys,
+    server_request,
+    uncounted_flags,
+)
 from kaito.domain.training_config import check_training_config
 from kaito.domain.weights_volume import os_disk_bytes
 from kaito.domain.workspace import TuningMethod, Workspace
@@ -97,17 +105,26 @@ def size(
         choice = choose_engine(
             catalogue.engines, instance_type.gpu, model, requested, newer_instance_type=newer
         )
-    check_engine_config(config, choice.engine, model, instance_type)
+    limit = MIG_NODE_LIMIT if mig_profile(workspace.resource.partition) else NODE_LIMIT
+    check_engine_config(config, choice.engine, model, instance_type, limit)
     context = max_model_len(config)
     adapters = len(workspace.inference.adapters) if workspace.inference else 0
-    fit = fit_inference(
-        model,
-        instance_type,
-        choice,
-        max_model_len=context,
-        adapters=adapters,
-        node_limit=MIG_NODE_LIMIT if mig_profile(workspace.resource.partition) else NODE_LIMIT,
-    )
+    request = server_request(config)
+
+    def fit_with(asked: ServerRequest) -> FitPlan:
+        return fit_inference(
+            model,
+            instance_type,
+            choice,
+            max_model_len=context,
+            adapters=adapters,
+            node_limit=limit,
+            asked=asked,
+        )
+
+    fit = fit_with(request)
+    if fit.nodes > 1 and fit.asked != NOTHING_ASKED and not request.parallel_sizes:
+        _check_machines(model, fit, fit_with, requested_keys(config))
     asked = workspace.resource.count
     nodes = asked if fit.engine.name is EngineName.TRANSFORMERS else fit.nodes
     warnings = _old_gpu(choice)
@@ -115,7 +132,7 @@ def size(
         text = f"resource.count is {asked}, but {model.name} is served by {nodes}: the fit decides"
         warnings += (SizingWarning(reason="CountIgnored", message=text),)
     if fit.engine.name is EngineName.VLLM:
-        warnings += _ignored_strengths(workspace)
+        warnings += _ignored_strengths(workspace) + _uncounted(config)
     return Sizing(
         model=model,
         instance_type=instance_type,
@@ -224,6 +241,45 @@ def _ignored_strengths(workspace: Workspace) -> tuple[SizingWarning, ...]:
         return ()
     text = f"vLLM serves adapters in full: strength is not applied to {', '.join(weakened)}"
     return (SizingWarning(reason="StrengthIgnored", message=text),)
+
+
+def _check_machines(
+    model: ModelProfile,
+    fit: FitPlan,
+    fit_with: Callable[[ServerRequest], FitPlan],
+    keys: Sequence[str],
+) -> None:
+    """Machines are not bought for what a setting leaves unused, unless they are asked for.
+
+    Raises: InvalidConfig.
+    """
+    try:
+        enough = fit_with(NOTHING_ASKED).nodes
+    except DoesNotFit:
+        return
+    if fit.nodes <= enough:
+        return
+    problem = Problem(
+        field=at(keys[0]),
+        message=f"with {', '.join(keys)} {model.name} takes {fit.nodes} machines, and with what "
+        f"kaito chooses {enough}",
+        remedy=f"Change or remove it, or ask for so many with pipeline-parallel-size: "
+        f"{fit.pipeline_parallel}",
+        rule="config-machines",
+    )
+    raise InvalidConfig([problem])
+
+
+def _uncounted(config: Mapping[str, Any] | None) -> tuple[SizingWarning, ...]:
+    """What the engine is told that the fit cannot follow."""
+    flags = uncounted_flags(config)
+    if not flags:
+        return ()
+    text = (
+        f"inference.config sets {', '.join(flags)}, and what that changes on a GPU is not counted: "
+        "the model may need more memory than planned, or leave some unused"
+    )
+    return (SizingWarning(reason="ConfigNotCounted", message=text),)
 
 
 def _old_gpu(choice: EngineChoice) -> tuple[SizingWarning, ...]:

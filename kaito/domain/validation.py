@@ -25,6 +25,7 @@ from kaito.domain.placeholder_rules import placeholder_problems
 from kaito.domain.provisioner import Provisioner
 from kaito.domain.resource_rules import resource_problems
 from kaito.domain.rollout import rollout_policy
+from kaito.domain.server_request import at, requested_keys, server_request, without_request
 from kaito.domain.sizing import requested_engine, tuning_method
 from kaito.domain.template_rules import template_problems
 from kaito.domain.template_sizing import size_workspace
@@ -113,6 +114,12 @@ def fit_problems(
             Problem(
                 field=field, message=error.message, remedy=error.remedy, rule="engine-available"
             ),
+        )
+    keys = requested_keys(config)
+    if keys and _fits_by_default(workspace, catalogue, config, here):
+        remedy = f"With the settings that kaito chooses it fits: remove {', '.join(keys)}"
+        return (
+            Problem(field=at(keys[0]), message=error.message, remedy=remedy, rule="model-fits"),
         )
     remedy = _what_fits(workspace, catalogue, config, here) or error.remedy
     return (Problem(field=field, message=error.message, remedy=remedy, rule="model-fits"),)
@@ -215,6 +222,20 @@ def _inference(
     yield from adapter_problems("inference.adapters", inference.adapters)
 
 
+def _fits_by_default(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: Mapping[str, Any] | None,
+    here: InstanceType | None,
+) -> bool:
+    """Whether it is the settings of vLLM in the config that need too much."""
+    try:
+        size_workspace(workspace, catalogue, without_request(config or {}), here)
+    except (DoesNotFit, NoEngine, InvalidInput):
+        return False
+    return True
+
+
 def _what_fits(
     workspace: Workspace,
     catalogue: Catalogue,
@@ -235,6 +256,7 @@ def _what_fits(
         max_model_len=max_model_len(config) if tuning is None else None,
         adapters=len(workspace.inference.adapters) if workspace.inference else 0,
         tuning=tuning,
+        asked=server_request(config),
     )
     if not found:
         return ""

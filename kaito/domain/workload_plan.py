@@ -12,7 +12,7 @@ from kaito.domain.cluster_view import ConfigView
 from kaito.domain.engine import EngineName
 from kaito.domain.fit import FitPlan
 from kaito.domain.machine import Owner
-from kaito.domain.memory import gpu_memory_utilization
+from kaito.domain.memory import budget_share
 from kaito.domain.model import ModelProfile
 from kaito.domain.node_shape import NodeShape
 from kaito.domain.partition import gpu_resource, mig_profile
@@ -167,7 +167,9 @@ def _group(sizing: Sizing, owner: Owner, limit_s: int) -> RayGroup | None:
 
 
 def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
+    """What the fit assumed, said in full: entries of a mounted config come behind it and agree."""
     model, fit = sizing.model, sizing.fit
+    share = budget_share(sizing.instance_type.gpu, fit.engine.name, fit.asked.utilization)
     flags: dict[str, str] = {
         "served-model-name": model.name,
         "model": model.hf_id,
@@ -175,24 +177,28 @@ def _vllm_arguments(sizing: Sizing, adapters: int) -> tuple[str, ...]:
         "dtype": fit.dtype,
         "tensor-parallel-size": str(fit.tensor_parallel),
         "max-model-len": str(fit.max_model_len),
-        "gpu-memory-utilization": str(float(gpu_memory_utilization(sizing.instance_type.gpu))),
+        "gpu-memory-utilization": str(float(share)),
     }
     if model.revision:
         flags["revision"] = model.revision
-    flags |= _parallel_flags(fit) | _model_flags(model)
-    arguments = [f"--{flag}={value}" for flag, value in flags.items()]
+    flags |= _parallel_flags(fit) | _model_flags(model) | fit.asked.flags
+    arguments = [_argument(flag, value) for flag, value in flags.items()]
     if model.tool_call_parser:
         arguments.append("--enable-auto-tool-choice")
     more = sorted(model.vllm_arguments.items())
-    arguments += [f"--{flag}={value}" if value else f"--{flag}" for flag, value in more]
+    arguments += [_argument(flag, value) for flag, value in more]
+    slots = fit.asked.lora_slots(adapters)
+    if slots:
+        arguments += ["--enable-lora", f"--max-loras={slots}"]
+        if fit.asked.max_lora_rank:
+            arguments.append(f"--max-lora-rank={fit.asked.max_lora_rank}")
     if adapters:
-        # The fit keeps memory for one slot per adapter.
-        arguments += [
-            "--enable-lora",
-            f"--max-loras={adapters}",
-            f"--kaito-adapters-dir={ADAPTERS_DIR}",
-        ]
+        arguments.append(f"--kaito-adapters-dir={ADAPTERS_DIR}")
     return tuple(arguments)
+
+
+def _argument(flag: str, value: str) -> str:
+    return f"--{flag}={value}" if value else f"--{flag}"
 
 
 def _parallel_flags(fit: FitPlan) -> dict[str, str]:

@@ -1,10 +1,12 @@
-"""What the README shows is what the program prints."""
+"""What the README and docs/explain.md show is what the program prints."""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 WALL_TIME = re.compile(r"simulated in [\d.]+ s")
@@ -13,9 +15,10 @@ SHOWN = re.compile(
 )
 
 
-def test_shown_outputs_are_current() -> None:
-    found = list(SHOWN.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
-    assert found, "the README shows the demo's output"
+@pytest.mark.parametrize("page", ["README.md", "docs/explain.md"])
+def test_shown_outputs_are_current(page: str) -> None:
+    found = list(SHOWN.finditer((ROOT / page).read_text(encoding="utf-8")))
+    assert found, "the page shows what a command prints"
     plain = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
     for block in found:
         command = [sys.executable, *block["command"].split()]
@@ -32,7 +35,7 @@ def test_shown_outputs_are_current() -> None:
         printed, shown = (
             WALL_TIME.sub("simulated in N s", one) for one in (run.stdout, block["output"])
         )
-        assert printed.rstrip() == shown.rstrip(), "update the README with the new output"
+        assert printed.rstrip() == shown.rstrip(), f"update {page} with the new output"
 
 
 def test_paths_in_the_readme_exist() -> None:

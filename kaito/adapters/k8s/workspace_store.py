@@ -1,11 +1,10 @@
 """The domain's `WorkspaceStore` over a Kubernetes API."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from kaito.adapters import yaml_values
+from kaito.adapters.config_view import to_config_view
 from kaito.adapters.k8s import adoption, event_recorder, history, node_claims, workspaces
 from kaito.adapters.k8s.errors import as_port_errors
 from kaito.adapters.k8s.live_workload import (
@@ -48,7 +47,6 @@ from kaito.domain.cluster_view import (
 )
 from kaito.domain.errors import Conflict, Rejected
 from kaito.domain.machine import Machine, MachineSpec, Owner
-from kaito.domain.names import digest
 from kaito.domain.plan import Note
 from kaito.domain.ports import Clock
 from kaito.domain.provisioner import Provisioner
@@ -387,24 +385,6 @@ class KubeWorkspaceStore:
         with as_port_errors():
             stored = self._find(CONFIG_MAP, name, workspace.namespace)
         return to_config_view(name, key, stored)
-
-
-def to_config_view(name: str, key: str, stored: KubeObject | None) -> ConfigView:
-    """The part of a ConfigMap that the engine reads, parsed."""
-    if stored is None:
-        return ConfigView(name=name, missing=True, problem=f"ConfigMap {name!r} does not exist")
-    data: Mapping[str, str] = stored.get("data") or {}
-    if key not in data:
-        return ConfigView(name=name, problem=f"ConfigMap {name!r} has no key {key!r}")
-    content_hash = digest(json.dumps({key: data[key]}))[:16]
-    try:
-        values = yaml_values.parse_mapping(data[key])
-    except yaml_values.BadText as error:
-        flaw = error.flaws[0]
-        at = f"{flaw.path}: " if flaw.path else ""
-        problem = f"ConfigMap {name!r}: {key} line {flaw.line}: {at}{flaw.message}"
-        return ConfigView(name=name, content_hash=content_hash, problem=problem)
-    return ConfigView(name=name, content_hash=content_hash, values=values)
 
 
 def delete_claim(api: KubeApi, claim_name: str, uid: str) -> None:

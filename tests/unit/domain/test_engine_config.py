@@ -15,7 +15,7 @@ VLLM = ENGINES[EngineName.VLLM]
 
 def check(config: Any, instance_type: str = A100, engine: EngineName = EngineName.VLLM) -> None:
     machine = CATALOGUE.instance_type(instance_type)
-    check_engine_config(config, ENGINES[engine], CATALOGUE.model(LONG), machine)
+    check_engine_config(config, ENGINES[engine], CATALOGUE.model(LONG), machine, node_limit=8)
 
 
 def told(config: Any, instance_type: str = A100) -> list[str]:
@@ -116,9 +116,29 @@ def test_a_context_that_is_no_number_is_told_with_the_rest() -> None:
         ({"gpu-memory-utilization": True}, "above 0 and at most 1, got True"),
         ({"gpu-memory-utilization": None}, "above 0 and at most 1, got None"),
         ({"gpu-memory-utilization": 0}, "above 0 and at most 1, got 0"),
-        ({"data-parallel-size": 0}, "from 1 to 1"),
-        ({"data-parallel-size": 0.5}, "from 1 to 1"),
+        ({"data-parallel-size": 0}, "a whole number from 1, got 0"),
+        ({"data-parallel-size": 0.5}, "a whole number from 1, got 0.5"),
+        ({"data_parallel_size": 2}, "from 1 to 1, the GPUs of Standard_NC24ads_A100_v4, got 2"),
         ({"tensor-parallel-size": "two"}, "got 'two'"),
+        ({"pipeline-parallel-size": 33}, "at most 32, the layers of phi-3-mini-128k"),
+        ({"pipeline-parallel-size": 9}, "pipeline-parallel-size 9 cannot use every GPU of Stand"),
+        ({"max-num-seqs": 0}, "a whole number from 1, got 0"),
+        ({"max-num-seqs": 4096}, "which is 2048, vLLM's default on this GPU; got 4096"),
+        ({"max-num-seqs": 64, "max_num_batched_tokens": 32}, "which is 32; got 64. Lower it"),
+        ({"max-num-batched-tokens": "8k"}, "a whole number from 1, got '8k'"),
+        ({"max-num-batched-tokens": "9" * 5000}, "a whole number from 1, got '999"),
+        ({"kv-cache-dtype": "fp9"}, "must be auto, bfloat16, float16, fp8, "),
+        ({"kv-cache-dtype": None}, "or another of vLLM's formats, got None"),
+        ({"block-size": 24}, "a multiple of 16 tokens, got 24"),
+        ({"block-size": "no"}, "a multiple of 16 tokens, got 'no'"),
+        ({"enforce-eager": "maybe"}, "must be true or false, got 'maybe'"),
+        ({"no-enable-lora": 1}, "must be true or false, got 1"),
+        ({"max-loras": -1}, "a whole number from 1, got -1"),
+        ({"max-lora-rank": 24}, "one of 1, 8, 16, 32, 64, 128, 256, 320, 512, got 24"),
+        ({"cpu-offload-gb": -1}, "a number of GiB from 0, got -1"),
+        ({"cpu-offload-gb": float("inf")}, "a number of GiB from 0, got inf"),
+        ({"cpu-offload-gb": 10**400}, "a number of GiB from 0, got 1000"),
+        ({"cpu-offload-gb": 300}, "takes 300.00 GiB of host memory over 1 GPUs, and Standard"),
         ({"max-model-len": 131073}, "must be within 1..131072 for phi-3-mini-128k-instruct"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kaito.domain.measured_memory import MeasuredMemory, profile_of
 from kaito.domain.model import Attention, ModelProfile
 from kaito.domain.quantity import GIB
-from kaito.domain.rank_weights import rank_weights, rotary_table_bytes
+from kaito.domain.rank_weights import block_weights, rank_weights, rotary_table_bytes
 from kaito.domain.weights import LayerWeights, WeightLayout
 from tests.unit.domain.calibration_table import configs
 
@@ -63,6 +63,21 @@ def test_ends_of_a_pipeline_hold_the_tables() -> None:
         11 * 1407,
         10 * 1407 + 48 + 3,
     )
+
+
+def test_blocks_are_what_the_host_can_hold() -> None:
+    found = laid_out(layout(vision=10))
+    assert block_weights(found, pipeline_parallel=3) == (11 * 1407, 11 * 1407, 10 * 1407)
+    assert block_weights(found, tensor_parallel=2) == (32 * 707,)
+
+
+@pytest.mark.parametrize("name", [LLAMA, "openai/gpt-oss-20b", "deepseek-ai/DeepSeek-V2-Lite-Chat"])
+@pytest.mark.parametrize(("tensor", "pipeline"), [(1, 1), (4, 1), (2, 3)])
+def test_blocks_are_part_of_a_rank(name: str, tensor: int, pipeline: int) -> None:
+    shape = {"tensor_parallel": tensor, "pipeline_parallel": pipeline}
+    for found in (model(name), replace(model(name), weights=None)):
+        blocks, whole = block_weights(found, **shape), rank_weights(found, **shape)
+        assert all(0 < part <= all_ for part, all_ in zip(blocks, whole, strict=True))
 
 
 def test_a_tied_table_is_held_at_both_ends() -> None:

@@ -20,6 +20,7 @@ from tests.unit.domain.builders import (
     A10,
     A100,
     CATALOGUE,
+    FOUR_T4,
     GATED,
     LONG,
     MINI,
@@ -392,6 +393,33 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
     "config-parallel": (
         configured(tensor_parallel_size=2),
         "inference.config[vllm.tensor-parallel-size]",
+    ),
+    "config-heads": (
+        lambda: validate(
+            workspace(instance_type=FOUR_T4, inference={"preset": {"name": "phi-4"}}),
+            CATALOGUE,
+            {"vllm": {"tensor-parallel-size": 4}},
+        ),
+        "inference.config[vllm.tensor-parallel-size]",
+    ),
+    "config-stages": (
+        configured(pipeline_parallel_size=64),
+        "inference.config[vllm.pipeline-parallel-size]",
+    ),
+    "config-batch": (configured(max_num_seqs=4096), "inference.config[vllm.max-num-seqs]"),
+    "config-cache-dtype": (
+        configured(kv_cache_dtype="fp9"),
+        "inference.config[vllm.kv-cache-dtype]",
+    ),
+    "config-block-size": (configured(block_size=24), "inference.config[vllm.block-size]"),
+    "config-lora": (configured(max_lora_rank=24), "inference.config[vllm.max-lora-rank]"),
+    "config-offload": (configured(cpu_offload_gb=-1), "inference.config[vllm.cpu-offload-gb]"),
+    "config-switch": (configured(enforce_eager="no"), "inference.config[vllm.enforce-eager]"),
+    "config-machines": (
+        lambda: validate(
+            workspace(instance_type=A100), CATALOGUE, {"vllm": {"gpu-memory-utilization": 0.05}}
+        ),
+        "inference.config[vllm.gpu-memory-utilization]",
     ),
     "training-sections": (trained(Lora={}), "tuning.config[training_config.Lora]"),
     "training-bits": (

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from kaito.adapters.documents import read
 from kaito.domain.errors import InvalidInput
-from sim.documents import read
 from sim.fault_kinds import ClockJump
 from sim.injection import over_after_s
 from sim.loading import load

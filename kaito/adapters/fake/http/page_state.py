@@ -189,7 +189,8 @@ def _memory(sizing: Sizing, *, in_use: bool) -> dict[str, Any]:
         if size >= _SHOWN_FROM_BYTES
     ]
     kept = gpu.usable_bytes - memory.total - fit.headroom_bytes
-    share = f"{engine} may use {float(budget_share(gpu, engine)):.0%} of the card"
+    budget = float(100 * budget_share(gpu, engine, fit.asked.utilization))
+    share = f"{engine} may use {budget:g}% of the card"
     left = "KV cache of more sequences" if engine is EngineName.VLLM else "left to the engine"
     parts = [
         ("weights", "Weights", memory.weights, f"{sizing.model.name} in {fit.dtype}"),

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from kaito.adapters.config_view import to_config_view
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.k8s.manifests import render
 from kaito.adapters.k8s.node_claims import to_node_claim
-from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore, to_config_view
+from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     EVENT,

@@ -17,7 +17,7 @@ STDIN: Final = "-"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _FILE_LIMIT: Final = 1_000
 _LIST: Final = ("v1", "List")
-_REMEDY: Final = "Give a Kubernetes manifest or a scenario, in YAML or JSON"
+_REMEDY: Final = "Give a Kubernetes manifest in YAML or JSON, or a scenario where one is run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from kaito.adapters.documents import SIZE_LIMIT_BYTES, files_of, read
 from kaito.domain.errors import InvalidInput, Problem
-from sim.documents import SIZE_LIMIT_BYTES, files_of, read
 
 
 def refusal(path: Path | str) -> list[Problem]:
