@@ -4,7 +4,7 @@
 #   hack/vllm.sh find     print the Python that has it
 #   hack/vllm.sh install  make sure that there is one, from hack/vllm.txt, in the user's cache
 #
-# It takes about two minutes and 2.7 GB of disk. torch must come as its build for CPUs, which PyPI
+# It takes two to four minutes and 2.1 GB of disk. torch must come as its build for CPUs, which PyPI
 # does not have: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu finds it.
 # KAITO_VLLM_PYTHON names a Python that has vLLM already.
 set -euo pipefail
@@ -33,7 +33,7 @@ install() {
     return
   fi
   [ -z "${KAITO_VLLM_PYTHON:-}" ] || find_python
-  echo "Installing vLLM for CPUs into $CACHE, about two minutes; only the first time"
+  echo "Installing vLLM for CPUs into $CACHE, two to four minutes; only the first time"
   "$PYTHON" -m venv --clear "$CACHE"
   # Most modules are never imported, so none is compiled before it is.
   "$CACHE/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-cache-dir \
