@@ -43,8 +43,9 @@ test: $(STAMP) ## Run the tests that need nothing but this machine
 test-real: $(STAMP) ## Run the tests against real backends; says what it skips and why
 	@[ "$${KAITO_TEST_CLUSTER:-}" = 1 ] || hack/envtest.sh build || [ "$${CI:-}" != true ]
 	@[ "$${CI:-}" != true ] || hack/chromium.sh
+	@hack/vllm.sh install || [ "$${CI:-}" != true ]
 	$(BIN)/python -m pytest tests/integration tests/e2e
-	@echo "Backends without a test yet: Azure SDK, vLLM, peft and trl"
+	@echo "Backends without a test yet: Azure SDK, vLLM serving, peft and trl"
 
 accuracy: $(STAMP) ## Print how far predictions are from published measurements
 	$(BIN)/kaito accuracy

@@ -5,7 +5,8 @@ blocks for a sequence. A block is as large as the pages of one group, one page a
 page has the same size: where layers cache less per token, their pages hold more tokens, and states
 are padded. Sources: vllm-project/vllm vllm/v1/core/kv_cache_utils.py (get_kv_cache_groups,
 unify_kv_cache_spec_page_size, get_max_concurrency_for_kv_cache_config) and
-vllm/v1/kv_cache_interface.py (max_memory_usage_bytes of each spec).
+vllm/v1/kv_cache_interface.py (max_memory_usage_bytes of each spec). Both are held against a real
+vLLM by tests/integration/test_vllm_kv_cache.py.
 """
 
 from dataclasses import dataclass, replace
@@ -17,9 +18,17 @@ from typing import Final
 from kaito.domain.model import ModelProfile
 from kaito.domain.vllm_defaults import KV_BLOCK_TOKENS
 
-__all__ = ["KvCache", "KvGroup", "Memory", "kv_cache_of"]
+__all__ = ["KvCache", "KvGroup", "Memory", "kv_cache_of", "states_held"]
 
 _EVEN_GROUPS: Final = Fraction(3, 2)
+_PREFIX_CACHED_STATES: Final = (0, 27)
+"""First release that caches the prefixes of hybrid models by default, and so holds two states of a
+sequence (vllm-project/vllm pull request 50991, merged after 0.26;
+vllm/v1/kv_cache_interface.py, MambaSpec.max_memory_usage_bytes)."""
+_CHECKPOINTED_STATES: Final = (0, 32)
+"""First release whose Mamba-2 layers keep a third state, taken in the middle of a prefill
+(vllm/model_executor/layers/mamba/mamba_mixer2.py, get_kv_cache_spec)."""
+_MAMBA2: Final = ("NemotronH", "GraniteMoeHybrid")  # how the names of such architectures begin
 
 
 class Memory(StrEnum):
@@ -43,7 +52,8 @@ class KvGroup:
     states: int = 1
 
     def blocks(self, tokens: int, step_tokens: int) -> int:
-        """Blocks of a sequence of so many tokens, prefilled `step_tokens` at a time.
+        """Blocks of a sequence of so many tokens; `step_tokens` are computed before blocks that lie
+        outside a window are freed (`in_flight_tokens`).
 
         A window may begin in the middle of a block, hence one more; chunks begin with one.
         """
@@ -105,10 +115,13 @@ def kv_cache_of(
 
     full = share(model.full_attention_layers)
     local, recurrent, indexer = model.local_attention, model.recurrent, model.indexer
+    tokens = indexer.block_tokens if indexer else block_tokens
     kinds: list[tuple[KvGroup, int]] = []  # with the bytes of a page
     if full:
-        page = block_tokens * model.cached_bytes(model.attention, tensor_parallel)
-        group = KvGroup(memory=Memory.CONTEXT, layers=full, block_tokens=block_tokens)
+        page = tokens * model.cached_bytes(model.attention, tensor_parallel)
+        window = model.attention.sliding_window or 0
+        memory = Memory.WINDOW if window else Memory.CONTEXT
+        group = KvGroup(memory=memory, layers=full, block_tokens=tokens, window=window)
         kinds.append((group, page))
     if local is not None:
         page = block_tokens * model.cached_bytes(local.attention, tensor_parallel)
@@ -133,11 +146,18 @@ def kv_cache_of(
     group_layers = max(counts) if evenly else min(counts)
     groups = [_enlarged(group, page, largest // page)[0] for group, page in kinds]
     # The indexer's keys lie beside the pages of its layers, in the same blocks.
-    keys = share(indexer.layers) * block_tokens * indexer.cached_bytes if indexer else 0
+    keys = share(indexer.layers) * tokens * indexer.cached_bytes if indexer else 0
     return KvCache(
         block_bytes=group_layers * largest + keys,
         groups=tuple(replace(one, lists=ceil(one.layers / group_layers)) for one in groups),
     )
+
+
+def states_held(model: ModelProfile, release: tuple[int, int]) -> int:
+    """States of a sequence in each layer that keeps one, in this release of vLLM."""
+    if release < _PREFIX_CACHED_STATES:
+        return 1
+    return 3 if release >= _CHECKPOINTED_STATES and model.architecture.startswith(_MAMBA2) else 2
 
 
 def _enlarged(group: KvGroup, page: int, times: int) -> tuple[KvGroup, int]:

@@ -16,7 +16,7 @@ from typing import Final
 from kaito.domain.engine import Engine
 from kaito.domain.engine_constants import MEASURED, EngineConstants
 from kaito.domain.gpu import Gpu
-from kaito.domain.kv_cache import KvCache, kv_cache_of
+from kaito.domain.kv_cache import KvCache, kv_cache_of, states_held
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.quantity import GIB
 from kaito.domain.rank_weights import block_weights, rank_weights, rotary_table_bytes
@@ -25,6 +25,7 @@ from kaito.domain.vllm_defaults import (
     VLLM_LORA_RANK,
     default_max_num_seqs,
     gpu_memory_utilization,
+    in_flight_tokens,
     max_num_batched_tokens,
     release,
     stage_layers,
@@ -85,10 +86,6 @@ vllm/v1/worker/gpu_worker.py, determine_available_memory ("default since v0.21.0
 _LEAST_ACTIVATIONS_BYTES: Final = int(0.80 * GIB)
 """No start-up log shows less than 0.75 GiB, and an RTX 4090 took 0.87 where its tensors are 0.6
 (casys-kaist/LLMServingSim@5daddb2 bench/examples/RTX4090/Llama-3.1-8B/vllm/meta.json)."""
-_PREFIX_CACHED_STATES: Final = (0, 27)
-"""First release that caches the prefixes of hybrid models by default, and so holds two states of a
-sequence (vllm-project/vllm pull request 50991, merged after 0.26;
-vllm/v1/kv_cache_interface.py, MambaSpec.max_memory_usage_bytes)."""
 _MXFP4_WARM_UP_BYTES: Final = int(3.7 * GIB)
 """CUDA graphs, and what else stays allocated when triton_kernels multiply mxfp4 experts, from one
 failure: gpt-oss-20b on an H100 with a share of 0.95 has 6.3 GiB left beside weights, cache and
@@ -153,7 +150,7 @@ class ServerSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rank:
     """One GPU of a vLLM server. `fixed` is what it holds before the cache, `step_tokens` the tokens
-    of one step."""
+    that are computed before blocks are freed."""
 
     fixed: MemoryBreakdown
     cache: KvCache
@@ -319,7 +316,7 @@ def vllm_ranks(
     held = stage_layers(model.layers, stages)
     weights = rank_weights(model, tensor_parallel=shards, pipeline_parallel=stages)
     elsewhere = _offloaded(model, settings)
-    states = 2 if step.release >= _PREFIX_CACHED_STATES else 1
+    states = states_held(model, step.release)
     table = rotary_table_bytes(model)
     slot = sum(one.inputs + ceil(one.outputs / shards) for one in model.linears) * _BYTES_16_BIT
     assumed = priors(gpu, "vllm.activations", *(["vllm.adapters"] if settings.adapters else []))
@@ -344,7 +341,7 @@ def vllm_ranks(
                 states=states,
                 block_tokens=settings.block_tokens,
             ),
-            step_tokens=step.tokens,
+            step_tokens=in_flight_tokens(step.tokens, step.release, stages),
         )
 
     return tuple(one(rank) for rank in sorted({0, middle, stages - 1}))

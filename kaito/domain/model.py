@@ -50,8 +50,8 @@ class Attention:
     have a size of their own (MiMo). Multi-head latent attention (DeepSeek) caches one
     compressed vector of kv_lora_rank + qk_rope_head_dim elements, on every GPU in full; its
     head_dim is that of queries, rotated part included, and v_head_dim that of values.
-    `sliding_window` is recorded, not used: neither engine frees what lies outside the window of a
-    model whose layers all have one. Where only some layers have one, see `LocalAttention`.
+    `sliding_window` is that of a model whose layers all have one; vLLM frees what lies outside it,
+    the transformers engine does not. Where only some layers have one, see `LocalAttention`.
     """
 
     heads: int
@@ -148,6 +148,15 @@ class Indexer:
     layers: int
     head_dim: int
     element_bytes: int = 1  # 2: 16 bits without scales (MiniMax-M3)
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens of a block, which the kernels of sparse attention fix.
+
+        Source: vllm-project/vllm, get_supported_kernel_block_sizes in
+        vllm/v1/attention/backends/mla/indexer.py and vllm/models/minimax_m3/common/indexer.py.
+        """
+        return 128 if self.element_bytes > 1 else 64
 
     @property
     def cached_bytes(self) -> int:

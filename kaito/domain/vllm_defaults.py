@@ -16,6 +16,9 @@ Source: kaito-project/kaito@056b8280b pkg/model/interface.go (0.84, and 0.82 on 
 KV_BLOCK_TOKENS: Final = 16  # vLLM's default --block-size
 VLLM_LORA_RANK: Final = 16  # vLLM's default --max-lora-rank
 _LARGE_CARD_BYTES: Final = 70 * GIB
+_FREED_ONCE_SETTLED: Final = (0, 26)
+"""First release that frees blocks outside a window only once the steps that read them are done, of
+which another one runs meanwhile (vllm-project/vllm pull request 47728; issue 49878 has figures)."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -40,6 +43,18 @@ def max_num_batched_tokens(gpu: Gpu) -> int:
     A100 excepted).
     """
     return 8192 if _is_large(gpu) else 2048
+
+
+def in_flight_tokens(step_tokens: int, release: tuple[int, int], pipeline_parallel: int) -> int:
+    """Tokens of a sequence that may be computed before blocks outside a window are freed, where a
+    step has `step_tokens`.
+
+    Source: vllm-project/vllm vllm/config/vllm.py, max_in_flight_tokens and max_concurrent_batches,
+    with asynchronous scheduling as by default.
+    """
+    if release < _FREED_ONCE_SETTLED:
+        return step_tokens
+    return (pipeline_parallel + 1) * step_tokens
 
 
 def _is_large(gpu: Gpu) -> bool:

@@ -45,9 +45,9 @@ _NEMOTRON_LETTERS: Final = {"mamba": "M", "attention": "*", "mlp": "-", "moe": "
 _CONV_BIAS: Final = ("use_conv_bias", "mamba_conv_bias")
 
 
-def _state_element_bytes(config: Config) -> int:
+def _state_element_bytes(config: Config, default: str = "") -> int:
     """Of the recurrent part of a state: float32 where the config says so, else 16 bits."""
-    name = config.text("mamba_ssm_cache_dtype", "mamba_ssm_dtype")
+    name = config.text("mamba_ssm_cache_dtype", "mamba_ssm_dtype") or default
     return _FLOAT32 if name == "float32" else _BYTES_16_BIT
 
 
@@ -82,7 +82,8 @@ def read_nemotron_h(config: Config) -> Decoder:
             block(layer, _NEMOTRON_KINDS[letter], (*by_letter[letter], norm))
             for layer, letter in enumerate(pattern)
         ),
-        state_bytes=_mamba2_state(config) if "M" in pattern else 0,
+        # vllm/model_executor/models/config.py, NemotronHForCausalLMConfig, has the default.
+        state_bytes=_mamba2_state(config, "float32") if "M" in pattern else 0,
         experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         rotary=False,
@@ -135,12 +136,14 @@ def _mamba2_parts(config: Config, hidden: int) -> list[Part]:
     ]
 
 
-def _mamba2_state(config: Config) -> int:
+def _mamba2_state(config: Config, default: str = "") -> int:
     """Bytes of one layer and sequence: the convolution's last inputs, and a matrix per head."""
     inner, convolved, _ = _mamba2_sizes(config)
     kernel = config.integer("conv_kernel", "mamba_d_conv")
     matrices = inner * config.integer("ssm_state_size", "mamba_d_state")
-    return convolved * (kernel - 1) * _BYTES_16_BIT + matrices * _state_element_bytes(config)
+    return convolved * (kernel - 1) * _BYTES_16_BIT + matrices * _state_element_bytes(
+        config, default
+    )
 
 
 def read_granite_hybrid(config: Config) -> Decoder:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaito.adapters.files import load_catalogue
-from kaito.domain.kv_cache import KvCache, Memory, kv_cache_of
+from kaito.domain.kv_cache import KvCache, Memory, kv_cache_of, states_held
 from kaito.domain.model import Attention, Indexer, LocalAttention, ModelProfile, RecurrentLayers
 
 STEP = 8192
@@ -53,8 +53,20 @@ def test_latent_vectors_are_on_every_rank(base: ModelProfile) -> None:
 
 def test_the_keys_of_an_indexer_lie_in_the_same_blocks(base: ModelProfile) -> None:
     cache = kv_cache_of(replace(base, indexer=Indexer(layers=32, head_dim=128)))
-    assert cache.block_bytes == 32 * (PAGE + 16 * 132)
-    assert len(cache.groups) == 1
+    assert cache.block_bytes == 32 * (4 * PAGE + 64 * 132)
+    assert [(group.block_tokens, group.lists) for group in cache.groups] == [(64, 1)]
+    wide = kv_cache_of(replace(base, indexer=Indexer(layers=8, head_dim=128, element_bytes=2)))
+    assert wide.block_bytes == 32 * 8 * PAGE + 8 * 128 * 256
+    assert wide.blocks(129, STEP) == 2
+
+
+def test_where_all_layers_have_a_window_only_that_is_held(base: ModelProfile) -> None:
+    """Mistral 7B v0.1: one list, and a block more than the window, which may begin in one."""
+    cache = kv_cache_of(replace(base, attention=replace(ATTENTION, sliding_window=4096)))
+    assert cache.block_bytes == 32 * PAGE
+    assert cache.blocks(1, STEP) == 2
+    assert cache.blocks(4096, STEP) == 257
+    assert cache.blocks(32768, 2048) == cache.blocks(131072, 2048) == (4095 + 2048 + 15) // 16 + 1
 
 
 def test_windows_form_groups_as_large_as_the_fewer_layers(base: ModelProfile) -> None:
@@ -120,6 +132,22 @@ def test_a_hybrid_gets_the_block_size_that_vllm_reports(base: ModelProfile) -> N
     cache = kv_cache_of(hybrid)
     assert cache.groups[0].block_tokens == 8320
     assert [group.lists for group in cache.groups] == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "states"),
+    [
+        ("NemotronHForCausalLM", [1, 2, 3]),
+        ("GraniteMoeHybridForCausalLM", [1, 2, 3]),
+        ("Qwen3NextForCausalLM", [1, 2, 2]),
+    ],
+)
+def test_later_releases_hold_more_states(
+    base: ModelProfile, architecture: str, states: list[int]
+) -> None:
+    hybrid = replace(base, architecture=architecture)
+    assert [states_held(hybrid, (0, minor)) for minor in (26, 27, 32)] == states
+    assert states_held(hybrid, (0, 31)) == 2
 
 
 def test_states_alone_are_all_that_is_held(base: ModelProfile) -> None:

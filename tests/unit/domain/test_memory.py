@@ -11,6 +11,7 @@ from kaito.domain.engine import Engine, EngineName
 from kaito.domain.memory import (
     PRIORS,
     MemoryBreakdown,
+    ServerSettings,
     budget_bytes,
     default_max_num_seqs,
     gpu_memory_utilization,
@@ -18,6 +19,7 @@ from kaito.domain.memory import (
     kv_bytes_per_token,
     kv_cache_bytes,
     max_num_batched_tokens,
+    vllm_ranks,
 )
 from kaito.domain.model import Attention, ModelProfile, RecurrentLayers
 from kaito.domain.quantity import GIB
@@ -182,6 +184,17 @@ def test_a_window_and_one_step_is_all_that_is_held(catalogue: Catalogue) -> None
     assert kv_cache_bytes(model, a10, 100) == 12 * layer * (7 + 8) * 16
     held = (127 + 2048 + 15) // 16 + 1
     assert kv_cache_bytes(model, a10, 131072) == 12 * layer * (131072 + held * 16)
+
+
+@pytest.mark.parametrize(("version", "blocks"), [("0.25.1", 18757), ("0.26.0", 28997)])
+def test_windows_take_another_step_since_0_26(
+    catalogue: Catalogue, version: str, blocks: int
+) -> None:
+    """45.79 and 70.79 GiB for 262,144 tokens of Gemma 4 31B: vllm-project/vllm issue 49878."""
+    model, gpu = catalogue.model("gemma-4-31b-it"), catalogue.gpu(H100)
+    settings = ServerSettings(max_num_batched_tokens=32768)
+    rank = vllm_ranks(model, gpu, version, settings)[0]
+    assert rank.with_context(262144).kv_cache == blocks * 10 * 256 * 1024
 
 
 def test_a_state_is_taken_once_per_sequence_in_a_page_of_its_own(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaito.domain.vllm_defaults import release, stage_layers
+from kaito.domain.vllm_defaults import in_flight_tokens, release, stage_layers
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,14 @@ def test_the_release_of_a_version(version: str, expected: tuple[int, int]) -> No
 
 def test_a_version_without_a_number_is_the_newest() -> None:
     assert release("") == release("main") > (999, 0)
+
+
+@pytest.mark.parametrize(
+    ("version", "stages", "expected"),
+    [("0.25.1", 1, 8192), ("0.25.1", 4, 8192), ("0.26.0", 1, 16384), ("0.32.0", 4, 40960)],
+)
+def test_tokens_whose_blocks_are_not_free_yet(version: str, stages: int, expected: int) -> None:
+    assert in_flight_tokens(8192, release(version), stages) == expected
 
 
 @pytest.mark.parametrize(

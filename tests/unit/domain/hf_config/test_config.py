@@ -318,7 +318,8 @@ def test_states_of_hybrids() -> None:
     assert kimi.attention.kind == "MLA"
     linear = KIMI_LINEAR["linear_attn_config"] | {"use_full_rank_gate": True}
     assert read(KIMI_LINEAR | {"linear_attn_config": linear}).parameters > kimi.parameters
-    half = NEMOTRON | {"mamba_ssm_cache_dtype": None}
+    half = NEMOTRON | {"mamba_ssm_cache_dtype": "bfloat16"}
+    assert read(NEMOTRON | {"mamba_ssm_cache_dtype": None}) == read(NEMOTRON)  # float32 by default
     small, large = read(half).recurrent, read(NEMOTRON).recurrent
     assert small is not None
     assert large is not None
