@@ -113,7 +113,9 @@ def label_selector(labels: Mapping[str, str] | str | None) -> LabelSelector:
     return _equal_to(tuple(labels.items()))
 
 
-@lru_cache(maxsize=16_384)  # a controller asks for the same of each of its objects
+@lru_cache(
+    maxsize=128
+)  # those that are asked for over and over; each Workspace has some of its own
 def _equal_to(terms: tuple[tuple[str, str], ...]) -> LabelSelector:
     for key, value in terms:
         _check(key, value)
