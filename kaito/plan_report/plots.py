@@ -23,7 +23,7 @@ _HEIGHT: Final = 340
 _MOST_BARS: Final = 14
 _MOST_LINES: Final = 6
 _SHORTEST_CONTEXT: Final = 1024
-_CHARACTER: Final = 6.2  # width of one, at the size of labels
+_CHARACTER: Final = 7.5  # width of a character of a label, of wide fonts too
 
 _PARTS: Final = (
     ("weights", "weights"),
