@@ -28,7 +28,7 @@ from sim.world import World
 WORKSPACES: Final = 1_000
 TARGET_S: Final = 10.0  # for so many Workspaces, on one core; told, not enforced
 GROWTH_LIMIT: Final = 2.3  # twice the Workspaces take less than so many times as long
-MEASURED_IN_MEMORY: Final = (30, 60)
+MEASURED_IN_MEMORY: Final = (100, 200)
 MEMORY_GROWTH_LIMIT: Final = 1.2  # of the bytes that each Workspace takes
 BARE_EVENTS: Final = 200_000
 
