@@ -34,7 +34,9 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
     """
     configuration = load_configuration(kubeconfig)
     api = KubernetesClientApi(configuration)
-    cache = InformerCache(api, _informed(settings), namespace=settings.namespace or None)
+    informed = _informed(settings)
+    followed = [each for each in informed if each is STORAGE_CLASS]
+    cache = InformerCache(api, informed, namespace=settings.namespace or None)
     ports = kubernetes_ports(
         cache,
         live=api,
@@ -50,7 +52,9 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         settings,
         lease_api=KubernetesClientApi(configuration, _FOR_LEASES),
         clock=SteadyClock(),
-        make_controller=lambda wake: Controller(cache, ports, wake, runs_machines=False),
+        make_controller=lambda wake: Controller(
+            cache, ports, wake, runs_machines=False, followed=followed
+        ),
         is_synced=cache.synced,
         login=lambda: kopf_login(configuration),
     )

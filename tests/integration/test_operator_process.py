@@ -62,10 +62,12 @@ def kubeconfig(real_cluster: RealCluster) -> Path:
 @pytest.fixture
 def operator(real_api: KubeApi, kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
     running = Operator(kubeconfig, tmp_path / "operator.log")
-    eventually(lambda: running.get("/readyz") == "leading")
-    yield running
-    if running.process.poll() is None:
-        running.stop()
+    try:
+        eventually(lambda: running.get("/readyz") == "leading")
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.stop()
 
 
 def eventually(check: Callable[[], bool]) -> None:

@@ -87,7 +87,8 @@ class Controller:
 
     `runs_machines` False: somebody else, such as Karpenter, acts on NodeClaims.
     `runs_workspaces` False: this one only acts on NodeClaims. Where users bring their Nodes, there
-    are none to act on.
+    are none to act on. `followed` are resources that rounds read and that wake none: they are
+    watched so that a cache behind `api` keeps up.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Controller:
         *,
         runs_machines: bool = True,
         runs_workspaces: bool = True,
+        followed: Sequence[Resource] = (),
     ) -> None:
         self._api = api
         self._ports = ports
@@ -109,6 +111,8 @@ class Controller:
         self._watched: Sequence[Resource] = _BY_WORKSPACES if runs_workspaces else _BY_MACHINES
         if brought:
             self._watched = _BY_OWN_NODES
+        self._followed = frozenset(followed)
+        self._watched = (*self._watched, *followed)
         self._own_nodes = NodeInterest() if brought else None
         self._queue: WorkQueue[Key] = WorkQueue()
         self._subscriptions: dict[Resource, Subscription] = {}
@@ -158,7 +162,8 @@ class Controller:
                 self._queue.add(Key(WORKSPACE.kind, namespace, name), now_s)
 
     def _poll_one(self, resource: Resource, now_s: float) -> None:
-        for obj, gone in self._changes(resource):
+        changes = self._changes(resource)
+        for obj, gone in () if resource in self._followed else changes:
             if resource is WORKSPACE:
                 self._note_workspace(obj, gone=gone)
                 for name in self._selectors.note(obj, gone=gone) if self._selectors else ():

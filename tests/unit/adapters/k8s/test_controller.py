@@ -22,6 +22,7 @@ from kaito.adapters.kube_api import (
     NODE_CLAIM,
     POD,
     SERVICE,
+    STORAGE_CLASS,
     WORKSPACE,
     KubeObject,
     ObjectList,
@@ -169,6 +170,22 @@ def test_from_time_to_time_what_no_round_asks_for_is_let_go(
         world.polled()
         world.clock.seconds += FORGET_S / 2
     assert asked == [began_s, began_s + FORGET_S, began_s + 2 * FORGET_S]
+
+
+def test_what_is_followed_is_watched_and_wakes_no_round(
+    make_store: Callable[..., Moody], clock: Clock
+) -> None:
+    world = World(make_store(), clock, more={"followed": [STORAGE_CLASS]})
+    made = {
+        "metadata": {"name": "disks", "labels": dict(machine_spec().labels)},
+        "provisioner": "p",
+    }
+    world.store.create(STORAGE_CLASS, made)
+    assert world.polled() == []
+    before = world.woken.count
+    world.store.delete(STORAGE_CLASS, "disks")
+    assert world.woken.count == before + 1
+    assert world.polled() == []
 
 
 def test_a_burst_of_changes_is_one_round(world: World, apply: Apply) -> None:
