@@ -291,10 +291,17 @@ def test_a_model_on_two_machines_goes_ready(cluster: Installation, operator: Ope
         "inference": {
             "preset": {
                 "name": "llama-3.3-70b-instruct",
-                "presetOptions": {"modelAccessSecret": "registry"},
+                "presetOptions": {"modelAccessSecret": "hugging-face"},
             }
         },
     }
+    token = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "hugging-face"},
+        "stringData": {"HF_TOKEN": "hf_token"},
+    }
+    cluster.apply(token)
     cluster.apply(manifest)
     eventually(
         lambda: succeeded(workspace_of(cluster, name)), "the Workspace is READY", READY_LIMIT_S
