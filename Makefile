@@ -81,7 +81,7 @@ lock: ## Pin requirements/*.txt again; UPGRADE=1 takes newer versions
 	    $(if $(UPGRADE),--upgrade) --output-file "requirements/$$1.txt" "$${@:2}"; \
 	}; \
 	pin dev --extra dev --extra sim pyproject.toml; \
-	pin operator --extra operator --constraints requirements/dev.txt pyproject.toml; \
+	pin operator --extra operator --extra azure --constraints requirements/dev.txt pyproject.toml; \
 	"$$tmp/bin/python" -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
 	  print(*project["build-system"]["requires"], sep="\n")' \
 	  | pin build --constraints requirements/dev.txt -

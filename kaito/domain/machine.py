@@ -198,6 +198,13 @@ class CloudState(StrEnum):
     FAILED = "Failed"
 
 
+class Shortage(StrEnum):
+    """What the cloud had too little of to make a machine that it had promised."""
+
+    CAPACITY = "capacity"
+    QUOTA = "quota"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineOrder:
     """What the cloud is asked for. `name` is the key: ordering it again orders nothing. Without a
@@ -217,6 +224,7 @@ class MachineOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudMachine:
     """A machine as the cloud lists it. `error` says why it failed, or why the cloud takes it away;
+    `shortage`, of one that failed, that another type or zone may do, and `other_zones` which zones;
     `evicted`: a spot machine that somebody else pays more for."""
 
     name: str
@@ -228,4 +236,6 @@ class CloudMachine:
     provider_id: str
     created_at_s: float
     error: str = ""
+    shortage: Shortage | None = None
+    other_zones: tuple[str, ...] = ()
     evicted: bool = False
