@@ -59,12 +59,23 @@ class ObjectCache:
         self._deleted_at: dict[Key, int] = {}  # the version of each of the latest deletions
         self._listed_at = -1  # the version of the last list
         self._handlers: list[Handler] = []
+        self._keyed: list[Callable[[Key, KubeObject | None, KubeObject | None], None]] = []
         self._subscription: Subscription | None = None
         self._is_due = True  # there may be something to apply
 
     def on_change(self, handler: Handler) -> None:
         """Call `handler(before, after)` for each change; None stands for absent."""
         self._handlers.append(handler)
+
+    def on_keyed_change(
+        self, handler: Callable[[Key, KubeObject | None, KubeObject | None], None]
+    ) -> None:
+        """Like `on_change`, with the object's key, and before those are called."""
+        self._keyed.append(handler)
+
+    def items(self) -> Iterator[tuple[Key, KubeObject]]:
+        """Every object with its key, in no particular order."""
+        return iter(self._objects.items())
 
     def refresh(self) -> list[Key]:
         """Apply what happened since; the changed keys, each once, in order of first change.
@@ -184,6 +195,8 @@ class ObjectCache:
         changed: dict[Key, None],
     ) -> None:
         changed[key] = None
+        for keyed in self._keyed:
+            keyed(key, before, after)
         for handler in self._handlers:
             handler(before, after)
 
@@ -196,9 +209,9 @@ class Index(Generic[Value]):
     ) -> None:
         self._values_of = values_of
         self._keys: dict[Value, Collection[Key]] = {}
-        for obj in cache.values():
-            self._update(None, obj)
-        cache.on_change(self._update)
+        for key, obj in cache.items():
+            self._update(key, None, obj)
+        cache.on_keyed_change(self._update)
 
     def get(self, value: Value) -> list[Key]:
         """The keys, in order."""
@@ -208,19 +221,17 @@ class Index(Generic[Value]):
         """The keys, in no particular order; not to be kept, it changes with the cache."""
         return self._keys.get(value, _NO_KEYS)
 
-    def _update(self, before: KubeObject | None, after: KubeObject | None) -> None:
+    def _update(self, key: Key, before: KubeObject | None, after: KubeObject | None) -> None:
         old = set(self._values_of(before)) if before is not None else set()
         new = set(self._values_of(after)) if after is not None else set()
         for value in old - new:
-            assert before is not None, "a value that went away had an object"
-            keys = removed(self._keys[value], key_of(before))
+            keys = removed(self._keys[value], key)
             if keys:
                 self._keys[value] = keys
             else:
                 del self._keys[value]
         for value in new - old:
-            assert after is not None, "a new value has an object"
-            self._keys[value] = added(self._keys.get(value, _NO_KEYS), key_of(after))
+            self._keys[value] = added(self._keys.get(value, _NO_KEYS), key)
 
 
 def _same(before: KubeObject, after: KubeObject) -> bool:
