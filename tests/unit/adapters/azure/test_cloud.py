@@ -386,3 +386,16 @@ def test_no_id_and_no_token_is_told_or_logged(caplog: pytest.LogCaptureFixture) 
     told += [str(caught.value), caplog.text]
     for canary in (SUBSCRIPTION, TENANT, CLIENT, TOKEN, "c2VjcmV0LWNhbmFyeQ"):
         assert not [text for text in told if canary.lower() in text.lower()]
+
+
+def test_eighty_machines_in_flight_share_their_lists(world: World) -> None:
+    """Twelve calls a machine, from the order until it is ready, are what is allowed."""
+    wanted = [order(f"ws{number:03}", claim_name=f"c{number}") for number in range(80)]
+    for each in wanted:
+        assert not world.cloud.list_machines(each.claim_name)
+        world.cloud.launch(each)
+    for _ in range(15 * 60 // 15):  # everybody looks each 15 s, for 15 min
+        for each in wanted:
+            assert len(world.cloud.list_machines(each.claim_name)) == 1
+        world.time.now += 15.0
+    assert sum(world.cloud.calls.values()) / len(wanted) < 2.0
