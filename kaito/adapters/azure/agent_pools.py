@@ -7,6 +7,7 @@ onto the scale set, so that a bill can be split by them.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -116,40 +117,42 @@ def to_agent_pool(order: MachineOrder, settings: AzureSettings, *, now_s: float)
 
 
 def to_machine(
-    pool: AgentPool,
-    node: NodeView | None,
-    *,
-    settings: AzureSettings,
-    errors: AzureErrors,
-    now_s: float,
+    pool: AgentPool, *, settings: AzureSettings, errors: AzureErrors, now_s: float
 ) -> CloudMachine | None:
-    """The machine that a pool is, with what its Node tells; None for a pool of somebody else.
-
-    A pool that failed to change, and whose Node is ready, works.
-    """
+    """The machine that a pool is, as far as the pool says it; None for a pool of somebody else."""
     owner = _owner_of(pool)
     if owner is None or not pool.name:
         return None
     owner_uid, claim_name = owner
     state = _state(pool)
-    failure = _Failure()
-    if state is CloudState.FAILED and node is not None and node.ready and not node.deleting:
-        state = CloudState.RUNNING
-    elif state is CloudState.FAILED:
-        failure = _failure(pool, settings, errors)
+    failure = _failure(pool, settings, errors) if state is CloudState.FAILED else _Failure()
+    zones = pool.availability_zones or []
     return CloudMachine(
         name=pool.name,
         claim_name=claim_name,
         owner_uid=owner_uid,
         instance_type=pool.vm_size or "",
-        zone=_zone(pool, node, settings),
+        zone=settings.zone_name(zones[0]) if len(zones) == 1 else "",
         state=state,
-        provider_id=node.provider_id if node is not None else "",
+        provider_id="",
         created_at_s=_created_at_s(pool, now_s),
         error=failure.error,
         shortage=failure.shortage,
         other_zones=failure.other_zones,
     )
+
+
+def with_node(machine: CloudMachine, node: NodeView) -> CloudMachine:
+    """The machine with what its Node says. One whose pool failed to change, and whose Node is
+    ready, works."""
+    found = replace(
+        machine,
+        provider_id=node.provider_id,
+        zone=node.labels.get(labels.ZONE) or machine.zone,
+    )
+    if found.state is not CloudState.FAILED or not node.ready or node.deleting:
+        return found
+    return replace(found, state=CloudState.RUNNING, error="", shortage=None, other_zones=())
 
 
 def is_of_kaito(pool: AgentPool) -> bool:
@@ -239,13 +242,6 @@ def _failure(pool: AgentPool, settings: AzureSettings, errors: AzureErrors) -> _
 def other_zones(settings: AzureSettings, asked: Sequence[str]) -> tuple[str, ...]:
     """The zones of the settings that were not asked for, as Kubernetes names them."""
     return tuple(settings.zone_name(zone) for zone in settings.zones if zone not in asked)
-
-
-def _zone(pool: AgentPool, node: NodeView | None, settings: AzureSettings) -> str:
-    if node is not None and node.labels.get(labels.ZONE):
-        return node.labels[labels.ZONE]
-    zones = pool.availability_zones or []
-    return settings.zone_name(zones[0]) if len(zones) == 1 else ""
 
 
 def _created_at_s(pool: AgentPool, now_s: float) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
@@ -21,6 +21,7 @@ from kaito.adapters.azure.agent_pools import (
     other_zones,
     to_agent_pool,
     to_machine,
+    with_node,
     zone_for,
 )
 from kaito.adapters.azure.error_table import Reaction
@@ -39,6 +40,14 @@ _PAUSE_S: Final = 60.0
 EVICTED_AFTER_S: Final = 60.0
 
 PUT, DELETE, LIST = "put", "delete", "list"
+
+
+class _Seen(NamedTuple):
+    """A pool of kaito's as it was listed, and what it says."""
+
+    pool: AgentPool
+    machine: CloudMachine
+    is_settled_spot: bool
 
 
 class AksMachineCloud:
@@ -74,6 +83,8 @@ class AksMachineCloud:
         )
         self._lock = Lock()
         self._calls: Counter[str] = Counter()
+        self._seen: Mapping[str, _Seen] = {}
+        self._seen_of: Mapping[str, AgentPool] | None = None
         self._missed_since_s: dict[str, float] = {}
 
     @property
@@ -136,13 +147,11 @@ class AksMachineCloud:
     def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
         """Raises: Unavailable, Rejected."""
         pools = self._list.get()
-        now_s = self._clock.now_s()
-        found = (self._machine(pool, now_s) for _, pool in sorted(pools.items()))
-        self._forget_missed(pools)
+        seen = self._see(pools)
         return [
-            machine
-            for machine in found
-            if machine is not None and claim_name in (None, machine.claim_name)
+            self._machine(seen[name])
+            for name in sorted(seen)
+            if claim_name in (None, seen[name].machine.claim_name)
         ]
 
     def _not_launched(self, order: MachineOrder, refusal: Refusal) -> None:
@@ -191,26 +200,43 @@ class AksMachineCloud:
             if pages.continuation_token is None:
                 return
 
-    def _machine(self, pool: AgentPool, now_s: float) -> CloudMachine | None:
-        node = self._node_of(pool.name or "")
-        machine = to_machine(pool, node, settings=self._settings, errors=self._errors, now_s=now_s)
-        if machine is None or not self._is_evicted(pool, node):
-            return machine
-        return replace(machine, evicted=True)
-
-    def _is_evicted(self, pool: AgentPool, node: NodeView | None) -> bool:
-        """Whether the spot machine of a pool is gone: AKS keeps the pool."""
-        name, now_s = pool.name or "", self._steady_s()
+    def _see(self, pools: Mapping[str, AgentPool]) -> Mapping[str, _Seen]:
+        """Kaito's pools, each read once: a list serves many."""
         with self._lock:
-            if node is not None or not is_settled_spot(pool):
+            if pools is self._seen_of:  # a list that has changed is another one
+                return self._seen
+            before, now_s = self._seen, self._clock.now_s()
+            found: dict[str, _Seen] = {}
+            for name, pool in pools.items():
+                known = before.get(name)
+                if known is None or known.pool is not pool:
+                    machine = to_machine(
+                        pool, settings=self._settings, errors=self._errors, now_s=now_s
+                    )
+                    known = _Seen(pool, machine, is_settled_spot(pool)) if machine else None
+                if known is not None:
+                    found[name] = known
+            for name in self._missed_since_s.keys() - found.keys():
+                del self._missed_since_s[name]
+            self._seen_of, self._seen = pools, found
+            return found
+
+    def _machine(self, seen: _Seen) -> CloudMachine:
+        node = self._node_of(seen.machine.name)
+        if node is not None:
+            with self._lock:
+                self._missed_since_s.pop(seen.machine.name, None)
+            return with_node(seen.machine, node)
+        return replace(seen.machine, evicted=self._is_evicted(seen))
+
+    def _is_evicted(self, seen: _Seen) -> bool:
+        """Whether the spot machine of a pool without a Node is gone: AKS keeps the pool."""
+        name, now_s = seen.machine.name, self._steady_s()
+        with self._lock:
+            if not seen.is_settled_spot:
                 self._missed_since_s.pop(name, None)
                 return False
             return now_s - self._missed_since_s.setdefault(name, now_s) > EVICTED_AFTER_S
-
-    def _forget_missed(self, pools: Mapping[str, AgentPool]) -> None:
-        with self._lock:
-            for name in self._missed_since_s.keys() - pools.keys():
-                del self._missed_since_s[name]
 
     @contextmanager
     def _counted(self, kind: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ from azure.mgmt.containerservice.models import AgentPool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaito.adapters.azure.agent_pools import to_agent_pool, to_machine, zone_for
+from kaito.adapters.azure.agent_pools import to_agent_pool, to_machine, with_node, zone_for
 from kaito.adapters.azure.errors import AzureErrors
 from kaito.adapters.azure.redaction import Redactor
 from kaito.adapters.azure.settings import AzureSettings
@@ -33,7 +33,8 @@ def read(
     body = {"name": "ws1", "properties": {"tags": OURS, "vmSize": "Standard_X"} | properties}
     errors = AzureErrors(Redactor(()), now_s=lambda: NOW_S, on_unmapped=lambda *_: None)
     wanted = given or settings()
-    return to_machine(AgentPool(body), node, settings=wanted, errors=errors, now_s=NOW_S)
+    machine = to_machine(AgentPool(body), settings=wanted, errors=errors, now_s=NOW_S)
+    return machine if machine is None or node is None else with_node(machine, node)
 
 
 def listed(*given: Any, **properties: Any) -> CloudMachine:
@@ -178,7 +179,7 @@ def test_what_is_ordered_is_read_back(uid: str, zone: str, is_spot: bool, now_s:
     body["properties"]["provisioningState"] = "Creating"
     errors = AzureErrors(Redactor(()), now_s=lambda: NOW_S)
     pool = AgentPool({"name": name, **body})
-    machine = to_machine(pool, None, settings=settings(), errors=errors, now_s=NOW_S)
+    machine = to_machine(pool, settings=settings(), errors=errors, now_s=NOW_S)
     assert machine == CloudMachine(
         name=name,
         claim_name=wanted.claim_name,
@@ -294,6 +295,6 @@ def test_when_it_was_ordered(tag: str, label: str, made_at: str, expected: float
     if made_at:
         body["systemData"] = {"createdAt": made_at}
     errors = AzureErrors(Redactor(()), now_s=lambda: NOW_S)
-    machine = to_machine(AgentPool(body), None, settings=settings(), errors=errors, now_s=NOW_S)
+    machine = to_machine(AgentPool(body), settings=settings(), errors=errors, now_s=NOW_S)
     assert machine is not None
     assert machine.created_at_s == expected

@@ -394,7 +394,7 @@ def test_eighty_machines_in_flight_share_their_lists(world: World) -> None:
     for each in wanted:
         assert not world.cloud.list_machines(each.claim_name)
         world.cloud.launch(each)
-    for _ in range(15 * 60 // 15):  # everybody looks each 15 s, for 15 min
+    for _ in range(15 * 60 // 15):  # everybody looks every 15 s, for 15 min
         for each in wanted:
             assert len(world.cloud.list_machines(each.claim_name)) == 1
         world.time.now += 15.0
