@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kaito import azure_options
 from kaito.accuracy_command import accuracy
 from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.provisioner import Provisioner
@@ -106,8 +107,9 @@ def operator_run(
         typer.Option(
             envvar="KAITO_PROVISIONER",
             help="karpenter: order a machine for each Node that a model needs, as a NodeClaim that "
-            "Karpenter or gpu-provisioner acts on. byo, bring your own: run models on the GPU "
-            "Nodes that resource.labelSelector finds, and order none.",
+            "Karpenter or gpu-provisioner acts on. aks: act on NodeClaims too, and make agent "
+            "pools of Azure Kubernetes Service. byo, bring your own: run models on the GPU Nodes "
+            "that resource.labelSelector finds, and order none.",
         ),
     ] = Provisioner.KARPENTER,
     models: ModelsOption = None,
@@ -173,6 +175,17 @@ def operator_run(
             "highest of all regions.",
         ),
     ] = "",
+    azure_subscription_id: azure_options.SubscriptionOption = "",
+    azure_resource_group: azure_options.ResourceGroupOption = "",
+    azure_cluster_name: azure_options.ClusterOption = "",
+    azure_location: azure_options.LocationOption = "",
+    azure_tenant_id: azure_options.TenantOption = "",
+    azure_client_id: azure_options.ClientOption = "",
+    azure_credential: azure_options.CredentialOption = "auto",
+    azure_zones: azure_options.ZonesOption = "",
+    azure_spot_max_price: azure_options.SpotPriceOption = None,
+    azure_arm_endpoint: azure_options.EndpointOption = "https://management.azure.com",
+    azure_ca_file: azure_options.CaFileOption = None,
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
@@ -182,17 +195,23 @@ def operator_run(
     """Reconcile Workspaces until SIGTERM.
 
     NodeClaims are created and read; Karpenter, or another controller that acts on NodeClaims,
-    makes the machines. With --provisioner byo there are none: label your GPU Nodes, and name the
-    labels in resource.labelSelector. What the Nodes have is read from their instance type or from
-    the labels of NVIDIA's GPU feature discovery.
+    makes the machines. With --provisioner aks kaito makes them itself, each an agent pool with one
+    node, and nobody else may act on NodeClaims. With --provisioner byo there are none: label your
+    GPU Nodes, and name the labels in resource.labelSelector. What the Nodes have is read from
+    their instance type or from the labels of NVIDIA's GPU feature discovery.
 
     kaito operator run --kubeconfig ~/.kube/config
 
     kaito operator run --kubeconfig ~/.kube/config --provisioner byo
 
+    kaito operator run --provisioner aks --azure-subscription-id
+    00000000-0000-0000-0000-000000000000 --azure-resource-group my-group
+    --azure-cluster-name my-cluster --azure-location eastus
+
     Exit code: 0 stopped, 1 the lease was lost (restart), 2 no cluster is configured or the
     settings are wrong.
     """
+    from kaito.bootstrap.aks import azure_settings
     from kaito.bootstrap.operator import OperatorSettings, run_operator
     from kaito.domain.errors import InvalidInput
     from kaito.domain.machine_budget import MachineGuards
@@ -212,7 +231,22 @@ def operator_run(
         ),
     )
     try:
-        code = run_operator(settings, kubeconfig=kubeconfig)
+        azure = None
+        if provisioner is Provisioner.AKS:
+            azure = azure_settings(
+                subscription_id=azure_subscription_id,
+                resource_group=azure_resource_group,
+                cluster_name=azure_cluster_name,
+                location=azure_location,
+                tenant_id=azure_tenant_id,
+                client_id=azure_client_id,
+                credential=azure_credential,
+                zones=azure_zones,
+                spot_max_price_usd=azure_spot_max_price,
+                arm_endpoint=azure_arm_endpoint,
+                ca_file=azure_ca_file,
+            )
+        code = run_operator(settings, kubeconfig=kubeconfig, azure=azure)
     except InvalidInput as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
@@ -251,8 +285,8 @@ def webhook_run(
         Provisioner,
         typer.Option(
             envvar="KAITO_PROVISIONER",
-            help="As for the operator. karpenter: resource.instanceType is required. byo: it may "
-            "be left out, and any label of a Node may be selected by.",
+            help="As for the operator. karpenter, aks: resource.instanceType is required. byo: it "
+            "may be left out, and any label of a Node may be selected by.",
         ),
     ] = Provisioner.KARPENTER,
     models: ModelsOption = None,

@@ -34,7 +34,7 @@ def kubernetes_ports(
     Nodes that users bring."""
     guarded = guards is not None and guards.limits_something
     budget: MachineBudget = NoBudget()
-    if guards is not None and guarded and provisioner is Provisioner.KARPENTER:
+    if guards is not None and guarded and provisioner is not Provisioner.BYO:
         budget = MachineLedger(api, catalogue, guards)
     return Ports(
         workspaces=KubeWorkspaceStore(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from kaito.adapters.azure.settings import AzureSettings
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.k8s.client import ClientSettings, KubernetesClientApi
 from kaito.adapters.k8s.client_configuration import kopf_login, load_configuration
@@ -15,6 +16,8 @@ from kaito.adapters.k8s.operator_process import OperatorProcess
 from kaito.adapters.k8s.operator_settings import OperatorSettings
 from kaito.adapters.kube_api import NODE_CLAIM, STORAGE_CLASS, Resource
 from kaito.bootstrap import kubernetes_ports
+from kaito.bootstrap.aks import aks_cloud
+from kaito.domain.ports import MachineCloud
 from kaito.domain.provisioner import Provisioner
 from kaito.system_clock import SteadyClock, SystemClock
 
@@ -26,21 +29,30 @@ _FOR_LEASES: Final = ClientSettings(
 __all__ = ["OperatorSettings", "run_operator"]
 
 
-def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
+def run_operator(
+    settings: OperatorSettings, *, kubeconfig: Path | None, azure: AzureSettings | None = None
+) -> int:
     """Run the operator until it is told to stop; the process's exit code.
 
     `kubeconfig` None: the pod's service account, or else the user's default configuration.
-    Raises: InvalidInput (no cluster is configured, or the presets or models are wrong).
+    `azure`: for machines that kaito makes on AKS itself.
+    Raises: InvalidInput (no cluster is configured, the presets or models are wrong, or what AKS
+    needs is missing).
     """
     configuration = load_configuration(kubeconfig)
     api = KubernetesClientApi(configuration)
     informed = _informed(settings)
     followed = [each for each in informed if each is STORAGE_CLASS]
     cache = InformerCache(api, informed, namespace=settings.namespace or None)
+    acts = settings.provisioner is Provisioner.AKS
+    cloud: MachineCloud = NodeClaimsOnly()
+    if acts:
+        assert azure is not None, "AKS has settings"
+        cloud = aks_cloud(azure, cache)
     ports = kubernetes_ports(
         cache,
         live=api,
-        cloud=NodeClaimsOnly(),
+        cloud=cloud,
         clock=SystemClock(),
         catalogue=load_catalogue(models=settings.models),
         namespace=settings.namespace,
@@ -53,7 +65,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         lease_api=KubernetesClientApi(configuration, _FOR_LEASES),
         clock=SteadyClock(),
         make_controller=lambda wake: Controller(
-            cache, ports, wake, runs_machines=False, followed=followed
+            cache, ports, wake, runs_machines=acts, followed=followed
         ),
         is_synced=cache.synced,
         login=lambda: kopf_login(configuration),

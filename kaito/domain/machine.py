@@ -223,9 +223,10 @@ class MachineOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudMachine:
-    """A machine as the cloud lists it. `error` says why it failed, or why the cloud takes it away;
-    `shortage`, of one that failed, that another type or zone may do, and `other_zones` which zones;
-    `evicted`: a spot machine that somebody else pays more for."""
+    """A machine as the cloud lists it. `zone` and `provider_id` are empty while the cloud does not
+    know them. `error` says why it failed, or why the cloud takes it away; `shortage`, of one that
+    failed, that another type or zone may do, and `other_zones` which zones; `evicted`: a spot
+    machine that somebody else pays more for."""
 
     name: str
     claim_name: str

@@ -297,8 +297,9 @@ def _follow(
         machine,
         conditions,
         now_s,
-        attempt=replace(machine.attempt, zone=current.zone),
-        provider_id=current.provider_id,
+        # Clouds that know these from the Node only lose sight of them with it.
+        attempt=replace(machine.attempt, zone=current.zone or machine.attempt.zone),
+        provider_id=current.provider_id or machine.provider_id,
         node_name=node.name if node else "",
     )
     if _changes(machine, record):

@@ -26,7 +26,7 @@ def resource_problems(
 ) -> Iterator[Problem]:
     """Every broken rule of where it is to run."""
     match provisioner:
-        case Provisioner.KARPENTER:
+        case Provisioner.KARPENTER | Provisioner.AKS:
             yield from _ordered(workspace, catalogue)
         case Provisioner.BYO:
             yield from _brought(workspace, catalogue)

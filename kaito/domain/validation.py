@@ -56,7 +56,7 @@ def validate(
     if not problems and can_be_sized(workspace, catalogue):
         try:
             sizing = size_workspace(workspace, catalogue, config)
-            if provisioner is Provisioner.KARPENTER:
+            if provisioner is not Provisioner.BYO:
                 problems += fallback_problems(workspace, catalogue, config, sizing)
         except (DoesNotFit, NoEngine, InvalidInput) as error:
             problems += fit_problems(workspace, catalogue, config, error)

@@ -31,6 +31,7 @@ VIOLATIONS = [
     (INWARD, "kaito.unlisted", ""),
     (ADAPTERS_APART, "kaito.adapters.k8s.planted", "import kaito.adapters.fake"),
     (ADAPTERS_APART, "kaito.adapters.fake.planted", "import kaito.adapters.k8s"),
+    (ADAPTERS_APART, "kaito.adapters.azure.planted", "import kaito.adapters.k8s"),
     (ADAPTERS_APART, "kaito.adapters.unlisted", ""),
     (PURE, "kaito.domain.planted", "import simpy"),
     (PURE, "kaito.domain.planted", "from time import monotonic"),
@@ -46,11 +47,13 @@ VIOLATIONS = [
     (TRANSPORT, "kaito.adapters.kube_api", "import kubernetes"),
     (TRANSPORT, "kaito.adapters.kube_api", "import kaito.domain"),
     (REAL_ADAPTERS, "kaito.cli", "import kaito.adapters.k8s"),
+    (REAL_ADAPTERS, "kaito.cli", "import kaito.adapters.azure"),
     (REAL_ADAPTERS, "sim.planted", "import kaito.adapters.k8s"),
     (FAKES, "sim.planted", "import kaito.adapters.fake"),
     (HEAVY, "kaito.cli", "def command():\n    import torch"),
     (HEAVY, "kaito.adapters.fake.planted", "import kubernetes"),
     (HEAVY, "kaito.adapters.k8s", "import kubernetes"),
+    (HEAVY, "kaito.bootstrap.aks", "import azure"),
 ]
 
 

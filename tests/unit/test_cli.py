@@ -119,3 +119,20 @@ def test_an_empty_storage_class_is_none_at_all(
         command = command.commands[word]
     read = command.make_context("kaito", arguments).params
     assert read["weights_storage_class"] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "--azure-subscription-id: is needed to order machines on AKS"),
+        (["--azure-credential=magic"], "--azure-credential: must be one of auto"),
+    ],
+)
+def test_aks_needs_to_know_which_cluster(
+    arguments: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("ARM_SUBSCRIPTION_ID", "ARM_RESOURCE_GROUP", "AZURE_CLUSTER_NAME", "LOCATION"):
+        monkeypatch.delenv(variable, raising=False)
+    code, out, err = run("operator", "run", "--provisioner=aks", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(expected)

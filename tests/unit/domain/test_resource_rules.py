@@ -95,3 +95,11 @@ def test_the_other_rules_are_the_same() -> None:
 def test_machines_that_are_ordered_need_a_type() -> None:
     fields = [one.field for one in validate(byo(), CATALOGUE)]
     assert fields == ["resource.instanceType"]
+
+
+@pytest.mark.parametrize(
+    "found", [workspace(), workspace(instance_type=""), byo(), workspace(instance_type=V100)]
+)
+def test_machines_on_aks_are_ordered_as_others_are(found: Workspace) -> None:
+    told = validate(found, CATALOGUE, provisioner=Provisioner.AKS)
+    assert told == validate(found, CATALOGUE, provisioner=Provisioner.KARPENTER)

@@ -1,0 +1,1 @@
+"""Machines on Azure Kubernetes Service: each is an agent pool with one node."""

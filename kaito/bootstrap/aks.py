@@ -1,0 +1,81 @@
+"""Machines on AKS: the Azure SDK behind the cloud port."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kaito.adapters.azure.settings import AzureSettings, CredentialKind
+from kaito.adapters.k8s.node_lookup import PoolNodes
+from kaito.adapters.kube_api import KubeApi
+from kaito.domain.errors import InvalidInput, Problem
+from kaito.system_clock import SystemClock, monotonic_s
+
+if TYPE_CHECKING:
+    from kaito.adapters.azure.cloud import AksMachineCloud
+
+
+def azure_settings(
+    *,
+    subscription_id: str,
+    resource_group: str,
+    cluster_name: str,
+    location: str,
+    tenant_id: str,
+    client_id: str,
+    credential: str,
+    zones: str,
+    spot_max_price_usd: float | None,
+    arm_endpoint: str,
+    ca_file: Path | None,
+) -> AzureSettings:
+    """The settings as they stand in flags: `zones` separated by commas.
+
+    Raises: InvalidInput (a value is missing or cannot be).
+    """
+    if credential not in tuple(CredentialKind):
+        problem = Problem(
+            field="--azure-credential",
+            message=f"must be one of {', '.join(CredentialKind)}, got {credential!r}",
+        )
+        raise InvalidInput([problem])
+    return AzureSettings(
+        subscription_id=subscription_id,
+        resource_group=resource_group,
+        cluster_name=cluster_name,
+        location=location,
+        tenant_id=tenant_id,
+        client_id=client_id,
+        credential=CredentialKind(credential),
+        zones=tuple(zone.strip() for zone in zones.split(",")) if zones.strip() else (),
+        spot_max_price_usd=spot_max_price_usd,
+        arm_endpoint=arm_endpoint,
+        ca_file=ca_file,
+    )
+
+
+def aks_cloud(settings: AzureSettings, api: KubeApi) -> "AksMachineCloud":
+    """The cloud of the cluster behind `api`, whose Nodes say which pools they are of.
+
+    Raises: InvalidInput (the Azure SDK is not installed, or what the credential needs is missing).
+    """
+    try:
+        from kaito.adapters.azure.client import make_client
+        from kaito.adapters.azure.cloud import AksMachineCloud
+        from kaito.adapters.azure.credentials import make_credential
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "azure":
+            raise
+        problem = Problem(
+            field="--provisioner",
+            message=f"aks needs the Azure SDK, and there is no {error.name}",
+            remedy="Install it: pip install 'kaito[operator,azure]'",
+        )
+        raise InvalidInput([problem]) from error
+    client = make_client(settings, make_credential(settings, os.environ))
+    return AksMachineCloud(
+        client,
+        settings,
+        clock=SystemClock(),
+        steady_s=monotonic_s,
+        node_of=PoolNodes(api).node_of,
+    )
