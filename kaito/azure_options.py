@@ -1,4 +1,4 @@
-"""The flags of `kaito operator run` for machines on AKS.
+"""The flags of `kaito operator run --provisioner aks` and of `kaito azure check`.
 
 The variables without KAITO_ are those of Azure's gpu-provisioner and of AKS's workload identity, so
 that the environment of a Deployment of theirs can stay as it is.
@@ -13,26 +13,23 @@ SubscriptionOption = Annotated[
     str,
     typer.Option(
         envvar="ARM_SUBSCRIPTION_ID",
-        help="With --provisioner aks: the subscription of the AKS cluster, a GUID.",
+        help="The subscription of the AKS cluster, a GUID.",
     ),
 ]
 ResourceGroupOption = Annotated[
     str,
     typer.Option(
         envvar="ARM_RESOURCE_GROUP",
-        help="With --provisioner aks: the cluster's resource group, not that of its nodes "
-        "(MC_...).",
+        help="The cluster's resource group, not that of its nodes (MC_...).",
     ),
 ]
 ClusterOption = Annotated[
     str,
-    typer.Option(
-        envvar="AZURE_CLUSTER_NAME", help="With --provisioner aks: the cluster's name in Azure."
-    ),
+    typer.Option(envvar="AZURE_CLUSTER_NAME", help="The cluster's name in Azure."),
 ]
 LocationOption = Annotated[
     str,
-    typer.Option(envvar="LOCATION", help="With --provisioner aks: its location, such as eastus."),
+    typer.Option(envvar="LOCATION", help="The cluster's location, such as eastus."),
 ]
 TenantOption = Annotated[
     str,

@@ -8,6 +8,7 @@ import typer
 
 from kaito import azure_options
 from kaito.accuracy_command import accuracy
+from kaito.azure_command import azure_app
 from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.provisioner import Provisioner
 from kaito.explain_command import explain
@@ -86,6 +87,7 @@ def crds(
 app.command()(accuracy)
 app.command()(plan)
 app.command()(explain)
+app.add_typer(azure_app, name="azure")
 
 operator_app = typer.Typer(
     help="Run kaito in, or beside, a Kubernetes cluster.", no_args_is_help=True

@@ -5,14 +5,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
-
-if TYPE_CHECKING:
-    from kaito.adapters.documents import Document
-    from kaito.domain.cluster_view import ConfigView
-    from kaito.domain.workspace import Workspace
 
 _DOES_NOT_FIT: Final = 1
 _BAD_INPUT: Final = 2
@@ -76,6 +71,7 @@ def explain(
     """
     from kaito.adapters.documents import read
     from kaito.adapters.files import load_catalogue
+    from kaito.adapters.workspace_documents import config_of, workspaces_of
     from kaito.domain.errors import InvalidInput
     from kaito.domain.explanation import explain as explanation
 
@@ -83,10 +79,10 @@ def explain(
         given = read(file)
         beside = [*given, *(read(config) if config is not None else ())]
         catalogue = load_catalogue(models=models)
-        workspaces = _workspaces(given, file)
+        workspaces = workspaces_of(given, file)
         _check_region(region, {name for one in catalogue.instance_types for name in one.prices})
         found = [
-            explanation(workspace, catalogue, _config_of(workspace, beside), region=region)
+            explanation(workspace, catalogue, config_of(workspace, beside), region=region)
             for workspace in workspaces
         ]
     except InvalidInput as error:
@@ -100,73 +96,6 @@ def explain(
     code = max(_exit_code(one) for one in found)
     if code:
         raise typer.Exit(code)
-
-
-def _workspaces(documents: Sequence["Document"], file: str) -> list["Workspace"]:
-    """Raises: InvalidInput (there is none, or one cannot be read)."""
-    from kaito.domain.errors import InvalidInput, Problem
-    from kaito.domain.workspace import KIND, parse_workspace
-
-    found: list[Workspace] = []
-    problems: list[Problem] = []
-    for document in documents:
-        if document.body.get("kind") != KIND:
-            continue
-        try:
-            found.append(parse_workspace(document.body))
-        except InvalidInput as error:
-            problems += (document.locate(one) for one in error.problems)
-    if problems:
-        raise InvalidInput(problems)
-    if not found:
-        kinds = ", ".join(dict.fromkeys(str(one.body.get("kind")) for one in documents))
-        message = f"holds no Workspace, but {kinds}"
-        raise InvalidInput([Problem(field=file, message=message, remedy="Name another file")])
-    return found
-
-
-def _config_of(workspace: "Workspace", documents: Sequence["Document"]) -> "ConfigView | None":
-    """The ConfigMap that the Workspace names, as the operator would read it; None if it names none.
-
-    Raises: InvalidInput (its data is not text).
-    """
-    from kaito.adapters.config_view import to_config_view
-    from kaito.domain.workload_plan import INFERENCE_CONFIG_KEY, TRAINING_CONFIG_KEY
-
-    if workspace.tuning is not None:
-        name, key = workspace.tuning.config, TRAINING_CONFIG_KEY
-    else:
-        name = workspace.inference.config if workspace.inference is not None else ""
-        key = INFERENCE_CONFIG_KEY
-    if not name:
-        return None
-    for document in documents:
-        if _names(document.body, workspace.namespace, name):
-            return to_config_view(name, key, _with_text(document, key))
-    return to_config_view(name, key, None)
-
-
-def _names(body: Mapping[str, Any], namespace: str, name: str) -> bool:
-    metadata = body.get("metadata")
-    if body.get("kind") != "ConfigMap" or not isinstance(metadata, Mapping):
-        return False
-    where = metadata.get("namespace") or "default"
-    return (where, metadata.get("name")) == (namespace, name)
-
-
-def _with_text(document: "Document", key: str) -> Mapping[str, Any]:
-    """The ConfigMap, whose data an API server would take. Raises: InvalidInput."""
-    from kaito.domain.errors import InvalidInput
-    from kaito.domain.parsing import shown
-
-    data = document.body.get("data")
-    if data is not None and not isinstance(data, Mapping):
-        problem = document.problem("data", f"must be a mapping, got {shown(data)}")
-        raise InvalidInput([problem])
-    if data and not isinstance(data.get(key, ""), str):
-        message, remedy = "must be text", f"Write its YAML below `{key}: |`"
-        raise InvalidInput([document.problem(f"data.{key}", message, remedy)])
-    return document.body
 
 
 def _check_region(region: str, known: set[str]) -> None:

@@ -1,6 +1,8 @@
 """Machines on AKS: the Azure SDK behind the cloud port."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,24 +55,31 @@ def azure_settings(
     )
 
 
+@contextmanager
+def needs_azure_sdk(what: str) -> Iterator[None]:
+    """For imports that `what` needs. Raises: InvalidInput (the Azure SDK is not installed)."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "azure":
+            raise
+        problem = Problem(
+            field=what,
+            message=f"needs the Azure SDK, and there is no {error.name}",
+            remedy="Install it: pip install 'kaito[operator,azure]'",
+        )
+        raise InvalidInput([problem]) from error
+
+
 def aks_cloud(settings: AzureSettings, api: KubeApi) -> "AksMachineCloud":
     """The cloud of the cluster behind `api`, whose Nodes say which pools they are of.
 
     Raises: InvalidInput (the Azure SDK is not installed, or what the credential needs is missing).
     """
-    try:
+    with needs_azure_sdk("--provisioner aks"):
         from kaito.adapters.azure.client import make_client
         from kaito.adapters.azure.cloud import AksMachineCloud
         from kaito.adapters.azure.credentials import make_credential
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "azure":
-            raise
-        problem = Problem(
-            field="--provisioner",
-            message=f"aks needs the Azure SDK, and there is no {error.name}",
-            remedy="Install it: pip install 'kaito[operator,azure]'",
-        )
-        raise InvalidInput([problem]) from error
     client = make_client(settings, make_credential(settings, os.environ))
     return AksMachineCloud(
         client,

@@ -42,7 +42,6 @@ def make_client(
     """
     for name, level in _CHATTY.items():
         logging.getLogger(name).setLevel(level)
-    audience = _AUDIENCE_OF.get(urlsplit(settings.arm_endpoint).netloc, settings.arm_endpoint)
     return ContainerServiceClient(
         credential,
         settings.subscription_id,
@@ -52,10 +51,15 @@ def make_client(
             UserAgentPolicy(base_user_agent=f"kaito/{__version__}"),
             ProxyPolicy(),
             ContentDecodePolicy(),
-            ARMChallengeAuthenticationPolicy(credential, f"{audience}/.default"),
+            ARMChallengeAuthenticationPolicy(credential, f"{audience_of(settings)}/.default"),
         ],
         transport=transport or make_transport(settings),
     )
+
+
+def audience_of(settings: AzureSettings) -> str:
+    """Whom tokens are for, without `/.default`."""
+    return _AUDIENCE_OF.get(urlsplit(settings.arm_endpoint).netloc, settings.arm_endpoint)
 
 
 def make_transport(settings: AzureSettings, **options: Any) -> RequestsTransport:
