@@ -173,6 +173,46 @@ def operator_run(
             "highest of all regions.",
         ),
     ] = "",
+    launch_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            envvar="KAITO_LAUNCH_TIMEOUT",
+            help="Until the cloud shows a machine that kaito itself ordered; then it is ordered again. As 5m or 1h30m.",
+        ),
+    ] = "5m",
+    registration_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            envvar="KAITO_REGISTRATION_TIMEOUT",
+            help="From then until its Node is there; then it is given back, and another one is ordered.",
+        ),
+    ] = "15m",
+    initialization_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            envvar="KAITO_INITIALIZATION_TIMEOUT",
+            help="From then until its Node is ready with all GPUs; then likewise.",
+        ),
+    ] = "20m",
+    unhealthy_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            envvar="KAITO_UNHEALTHY_TIMEOUT",
+            help="How long the Node of a machine that was ready may not be ready; then likewise.",
+        ),
+    ] = "10m",
+    drain_timeout: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            envvar="KAITO_DRAIN_TIMEOUT",
+            help="How long a machine that is given back waits for the pods on its Node to leave.",
+        ),
+    ] = "5m",
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
@@ -184,7 +224,8 @@ def operator_run(
     NodeClaims are created and read; Karpenter, or another controller that acts on NodeClaims,
     makes the machines. With --provisioner byo there are none: label your GPU Nodes, and name the
     labels in resource.labelSelector. What the Nodes have is read from their instance type or from
-    the labels of NVIDIA's GPU feature discovery.
+    the labels of NVIDIA's GPU feature discovery. The time-outs are for machines that kaito itself
+    orders from a cloud; Karpenter has its own.
 
     kaito operator run --kubeconfig ~/.kube/config
 
@@ -196,8 +237,21 @@ def operator_run(
     from kaito.bootstrap.operator import OperatorSettings, run_operator
     from kaito.domain.errors import InvalidInput
     from kaito.domain.machine_budget import MachineGuards
+    from kaito.domain.machine_limits import limits_from
 
     configure_logging(log_format, verbose=verbose)
+    given = {
+        "launch_s": launch_timeout,
+        "register_s": registration_timeout,
+        "initialize_s": initialization_timeout,
+        "unhealthy_s": unhealthy_timeout,
+        "drain_s": drain_timeout,
+    }
+    try:
+        limits = limits_from(given)
+    except InvalidInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
     settings = OperatorSettings(
         provisioner=provisioner,
         workers=workers,
@@ -210,6 +264,7 @@ def operator_run(
         guards=MachineGuards(
             max_machines=max_machines, max_usd_per_hour=max_cost_per_hour, region=region
         ),
+        limits=limits,
     )
     try:
         code = run_operator(settings, kubeconfig=kubeconfig)

@@ -46,6 +46,7 @@ def run_operator(settings: OperatorSettings, *, kubeconfig: Path | None) -> int:
         namespace=settings.namespace,
         provisioner=settings.provisioner,
         guards=settings.guards,
+        limits=settings.limits,
         weights_class=settings.weights_class,
     )
     process = OperatorProcess(
