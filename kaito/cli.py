@@ -178,7 +178,8 @@ def operator_run(
         typer.Option(
             metavar="DURATION",
             envvar="KAITO_LAUNCH_TIMEOUT",
-            help="Until the cloud shows a machine that kaito itself ordered; then it is ordered again. As 5m or 1h30m.",
+            help="How long the cloud may take to show a machine that kaito itself ordered, such as "
+            "5m or 1h30m; then it is ordered again.",
         ),
     ] = "5m",
     registration_timeout: Annotated[
@@ -186,7 +187,8 @@ def operator_run(
         typer.Option(
             metavar="DURATION",
             envvar="KAITO_REGISTRATION_TIMEOUT",
-            help="From then until its Node is there; then it is given back, and another one is ordered.",
+            help="From then until its Node is there; then it is given back, and another one is "
+            "ordered.",
         ),
     ] = "15m",
     initialization_timeout: Annotated[

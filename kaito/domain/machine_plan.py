@@ -57,9 +57,6 @@ from kaito.domain.plan import (
 
 __all__ = [
     "LONGEST_RETRY_S",
-    "RECHECK_S",
-    "MachineLimits",
-    "MachineView",
     "launch_failed",
     "orphans",
     "plan_machine",
