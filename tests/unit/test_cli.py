@@ -119,3 +119,10 @@ def test_an_empty_storage_class_is_none_at_all(
         command = command.commands[word]
     read = command.make_context("kaito", arguments).params
     assert read["weights_storage_class"] == expected
+
+
+def test_a_bad_time_out_names_flag_and_value() -> None:
+    code, _, err = run("operator", "run", "--launch-timeout", "soon", "--drain-timeout", "0s")
+    assert code == 2
+    assert "--launch-timeout: must be a length of time, got 'soon'" in err
+    assert "--drain-timeout: must not be zero, got '0s'" in err
