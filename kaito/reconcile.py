@@ -288,7 +288,7 @@ def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, Ma
     clouds = ports.cloud.list_machines(machine.claim_name)
     yield
     current = next((seen for seen in clouds if seen.name == machine.cloud_name), None)
-    provider_id = current.provider_id if current is not None else machine.provider_id
+    provider_id = (current.provider_id if current is not None else "") or machine.provider_id
     node = None
     if provider_id:
         node = ports.machines.node_of(machine, provider_id)

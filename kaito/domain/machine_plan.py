@@ -241,8 +241,8 @@ def _stopped(machine: Machine, current: CloudMachine, now_s: float) -> MachinePl
         machine,
         [launched, *unknown],
         now_s,
-        attempt=replace(machine.attempt, zone=current.zone),
-        provider_id=current.provider_id,
+        attempt=replace(machine.attempt, zone=current.zone or machine.attempt.zone),
+        provider_id=current.provider_id or machine.provider_id,
         node_name=machine.node_name,
     )
     if not changes(machine, written):
@@ -306,8 +306,9 @@ def _follow(
         machine,
         conditions,
         now_s,
-        attempt=replace(machine.attempt, zone=current.zone),
-        provider_id=current.provider_id,
+        # Clouds that know these from the Node only lose sight of them with it.
+        attempt=replace(machine.attempt, zone=current.zone or machine.attempt.zone),
+        provider_id=current.provider_id or machine.provider_id,
         node_name=node.name if node else "",
     )
     if changes(machine, written):
