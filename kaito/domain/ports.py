@@ -173,7 +173,7 @@ class MachineStore(Protocol):
     def evict_pod(self, pod: NodePod) -> None:
         """Ask for the pod's eviction, with its own grace period; gone or another UID is success.
 
-        Raises: Unavailable (also while a PodDisruptionBudget does not allow it), Rejected.
+        Raises: Unavailable (also while a budget of disruptions does not allow it), Rejected.
         """
 
     def remove_machine_finalizer(self, machine: Machine) -> None:
