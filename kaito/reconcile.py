@@ -140,7 +140,8 @@ def _basis(config: ConfigView | None) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Everything that reconciling needs from the outside."""
+    """Everything that reconciling needs from the outside. `watched_from_s` is when this process
+    began, in seconds since the epoch."""
 
     workspaces: WorkspaceStore
     machines: MachineStore
@@ -149,6 +150,7 @@ class Ports:
     limits: MachineLimits
     decisions: Decisions
     budget: MachineBudget = field(default_factory=NoBudget)
+    watched_from_s: float = 0.0
 
     @property
     def provisioner(self) -> Provisioner:
@@ -312,6 +314,7 @@ def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, Ma
         owner_exists=owner_exists,
         owner_leaves=owner_leaves,
         pods=tuple(pods),
+        watched_from_s=ports.watched_from_s,
     )
 
 

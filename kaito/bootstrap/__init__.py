@@ -46,6 +46,7 @@ def kubernetes_ports(
         limits=limits or MachineLimits(),
         decisions=Decisions(catalogue, provisioner),
         budget=budget,
+        watched_from_s=clock.now_s(),
     )
 
 

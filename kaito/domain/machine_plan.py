@@ -100,7 +100,7 @@ def plan_machine(view: MachineView, *, limits: MachineLimits, now_s: float) -> M
         return _give_up(machine, "InstanceTerminated", "the cloud is taking it away", now_s)
     if current.state is CloudState.STOPPED and not (view.node and view.node.ready):
         return _stopped(machine, current, now_s)
-    return _follow(machine, current, view.node, limits, now_s)
+    return _follow(view, current, limits, now_s)
 
 
 _REFUSED: Final[dict[type[PortError], str]] = {
@@ -252,20 +252,17 @@ def _stopped(machine: Machine, current: CloudMachine, now_s: float) -> MachinePl
 
 
 def _follow(
-    machine: Machine,
-    current: CloudMachine,
-    node: NodeView | None,
-    limits: MachineLimits,
-    now_s: float,
+    view: MachineView, current: CloudMachine, limits: MachineLimits, now_s: float
 ) -> MachinePlan:
+    machine, node = view.machine, view.node
     steps: list[MachineStep] = []
     conditions = [condition(states.LAUNCHED, "True", "Launched", "")]
     requeue_after_s: float | None
     if node is None:
-        if _waited_longer(machine, states.REGISTERED, limits.register_s, now_s):
+        if _waited_longer(view, states.REGISTERED, limits.register_s, now_s):
             text = f"no Node for {limits.register_s:.0f} s"
             return _give_up(machine, "RegistrationTimeout", text, now_s)
-        requeue_after_s = _look_again_s(machine, states.REGISTERED, limits.register_s, now_s)
+        requeue_after_s = _look_again_s(view, states.REGISTERED, limits.register_s, now_s)
         waiting = f"waiting for the Node of {current.name}"
         conditions += [
             condition(states.REGISTERED, "False", "NodeNotFound", waiting),
@@ -285,19 +282,19 @@ def _follow(
             requeue_after_s = None
         elif is_true(machine.conditions, states.INITIALIZED):
             # Initialised once is initialised for good; the Node may come back by itself.
-            if _waited_longer(machine, states.READY, limits.unhealthy_s, now_s):
+            if _waited_longer(view, states.READY, limits.unhealthy_s, now_s):
                 text = f"{unready[1]} for {limits.unhealthy_s:.0f} s"
                 return _give_up(machine, "NodeUnhealthy", text, now_s)
-            requeue_after_s = _look_again_s(machine, states.READY, limits.unhealthy_s, now_s)
+            requeue_after_s = _look_again_s(view, states.READY, limits.unhealthy_s, now_s)
             conditions += [
                 condition(states.INITIALIZED, "True", "Initialized", ""),
                 condition(states.READY, "False", *unready),
             ]
-        elif _waited_longer(machine, states.INITIALIZED, limits.initialize_s, now_s):
+        elif _waited_longer(view, states.INITIALIZED, limits.initialize_s, now_s):
             text = f"{unready[1]} for {limits.initialize_s:.0f} s after the Node came"
             return _give_up(machine, "InitializationTimeout", text, now_s)
         else:
-            requeue_after_s = _look_again_s(machine, states.INITIALIZED, limits.initialize_s, now_s)
+            requeue_after_s = _look_again_s(view, states.INITIALIZED, limits.initialize_s, now_s)
             conditions += [
                 condition(states.INITIALIZED, "False", *unready),
                 *not_yet(states.INITIALIZED),
@@ -362,19 +359,26 @@ def _progress_notes(machine: Machine, written: WriteMachine) -> list[MachineStep
     return notes
 
 
-def _waited_longer(machine: Machine, kind: str, limit_s: float, now_s: float) -> bool:
-    """Whether the machine has been waiting for `kind` for more than `limit_s` seconds."""
-    waiting = find(machine.conditions, kind)
-    return waiting is not None and waiting.status == "False" and now_s - waiting.since_s > limit_s
-
-
-def _look_again_s(machine: Machine, kind: str, limit_s: float, now_s: float) -> float:
-    """When to look at a machine that waits for `kind`: no later than its time is up."""
-    waiting = find(machine.conditions, kind)
+def _waits_since_s(view: MachineView, kind: str) -> float | None:
+    """Since when the machine is seen to wait for `kind`, if it does."""
+    waiting = find(view.machine.conditions, kind)
     if waiting is None or waiting.status != "False":
+        return None
+    return max(waiting.since_s, view.watched_from_s)
+
+
+def _waited_longer(view: MachineView, kind: str, limit_s: float, now_s: float) -> bool:
+    """Whether the machine has been waiting for `kind` for more than `limit_s` seconds."""
+    since_s = _waits_since_s(view, kind)
+    return since_s is not None and now_s - since_s > limit_s
+
+
+def _look_again_s(view: MachineView, kind: str, limit_s: float, now_s: float) -> float:
+    """When to look at a machine that waits for `kind`: no later than its time is up."""
+    since_s = _waits_since_s(view, kind)
+    if since_s is None:
         return FOLLOW_S
-    left_s = waiting.since_s + limit_s - now_s
-    return min(FOLLOW_S, max(left_s, 0.0) + 1.0)
+    return min(FOLLOW_S, max(since_s + limit_s - now_s, 0.0) + 1.0)
 
 
 def _missing_labels(machine: Machine, node: NodeView) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,9 @@ RECHECK_S: Final = 15.0  # how often the cloud is asked while a machine is order
 class MachineView:
     """All that is known of one machine. `cloud` holds every cloud machine of this record, of
     this attempt and earlier ones. `pods` are those on its Node, which are only looked at while it
-    may have to be drained; `owner_leaves`: its Workspace is gone or being deleted."""
+    may have to be drained; `owner_leaves`: its Workspace is gone or being deleted. Before
+    `watched_from_s` nobody here knows what was: a cluster that is stopped has no operator, and what
+    its machines waited for is waited for anew once it is started."""
 
     machine: Machine
     cloud: tuple[CloudMachine, ...]
@@ -24,6 +26,7 @@ class MachineView:
     owner_exists: bool
     owner_leaves: bool = False
     pods: tuple[NodePod, ...] = ()
+    watched_from_s: float = 0.0
 
 
 def record(

@@ -521,6 +521,40 @@ def test_after_the_start_a_machine_that_was_on_its_way_has_all_its_time() -> Non
     assert_given_up(plan(back, creating, after_s=late), back, "RegistrationTimeout", late)
 
 
+@pytest.mark.parametrize(
+    ("found", "there", "limit_s"),
+    [
+        (launched(), None, LIMITS.register_s),
+        (
+            ready_machine(
+                conditions=(
+                    *ready_machine().conditions[:-1],
+                    condition(states.READY, "False", "NodeNotReady", since_s=NOW_S),
+                )
+            ),
+            node(ready_machine(), ready=False),
+            LIMITS.unhealthy_s,
+        ),
+    ],
+    ids=["on its way", "lost its Node"],
+)
+def test_what_was_before_the_operator_began_is_not_held_against_a_machine(
+    found: Machine, there: NodeView | None, limit_s: float
+) -> None:
+    """A cluster that is stopped takes its operator along, which never sees that it is stopped."""
+    view = MachineView(
+        machine=found,
+        cloud=(cloud_machine(found),),
+        node=there,
+        owner_exists=True,
+        watched_from_s=NOW_S + 1e6,
+    )
+    early = plan_machine(view, limits=LIMITS, now_s=NOW_S + 1e6 + limit_s)
+    assert not any(isinstance(step, Terminate) for step in early.steps)
+    late = plan_machine(view, limits=LIMITS, now_s=NOW_S + 1e6 + limit_s + 1)
+    assert any(isinstance(step, Terminate) for step in late.steps)
+
+
 def test_a_node_that_works_is_believed_more_than_a_list() -> None:
     found = ready_machine()
     assert plan(found, stopped(found), node=node(found)) == MachinePlan()
