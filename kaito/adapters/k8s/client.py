@@ -186,8 +186,14 @@ class KubernetesClientApi:
 
     def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
         """See `KubeApi.evict`. It is never repeated: who is told to wait comes back later."""
+        try:
+            self._evict("policy/v1", name, namespace, uid)
+        except InvalidObject:  # Kubernetes before 1.22 does not know that version
+            self._evict("policy/v1beta1", name, namespace, uid)
+
+    def _evict(self, version: str, name: str, namespace: str, uid: str | None) -> None:
         body: dict[str, Any] = {
-            "apiVersion": "policy/v1",
+            "apiVersion": version,
             "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace},
         }
