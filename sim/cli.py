@@ -391,8 +391,8 @@ def _print_problems(error: "InvalidInput") -> None:
 
 
 def _until(text: str | None) -> float | None:
+    from kaito.domain.durations import EXAMPLES, parse_duration
     from kaito.domain.errors import InvalidInput, Problem
-    from sim.durations import EXAMPLES, parse_duration
 
     if text is None:
         return None
@@ -413,7 +413,7 @@ def _progress(*, shown: bool) -> Iterator["Callable[[Progress], None] | None"]:
         return
     from rich.markup import escape
 
-    from sim.durations import duration_text
+    from kaito.domain.durations import duration_text
 
     with _console(sys.stderr).status("starting") as status:
 
