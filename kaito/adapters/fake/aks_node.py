@@ -20,7 +20,7 @@ _KUBELET_PORT: Final = 10250
 # AKS's default subnet is 10.224.0.0/16, in which Azure keeps the first four addresses.
 _FIRST_ADDRESS: Final = 4
 _ADDRESSES: Final = 0x10000 - _FIRST_ADDRESS - 1
-_IMAGE_VERSION: Final = "AKSUbuntu-2204gen2containerd-202609.22.0"
+IMAGE_VERSION: Final = "AKSUbuntu-2204gen2containerd-202609.22.0"
 _RUNS: Final[Mapping[str, str]] = {
     "architecture": "amd64",
     "containerRuntimeVersion": "containerd://1.7.28-1",
@@ -153,7 +153,7 @@ def _labels(name: str, pool: str, instance: str, zone: str, region: str) -> dict
         "kubernetes.azure.com/accelerator": "nvidia",
         labels.AZURE_AGENT_POOL: pool,
         "kubernetes.azure.com/mode": "user",
-        "kubernetes.azure.com/node-image-version": _IMAGE_VERSION,
+        "kubernetes.azure.com/node-image-version": IMAGE_VERSION,
         "kubernetes.azure.com/os-sku": "Ubuntu",
         "kubernetes.azure.com/role": "agent",
         labels.ARCHITECTURE: "amd64",
