@@ -5,6 +5,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,11 +16,12 @@ from kaito.adapters.fake.arm.endpoint import ArmEndpoint
 from kaito.adapters.fake.arm.place import Place
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_limits import CloudLimits
-from kaito.adapters.fake.latencies import load_latencies
+from kaito.adapters.fake.latencies import Latencies, load_latencies
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.files import default_directory, load_catalogue
 from kaito.adapters.kube_api import NODE, KubeObject, labels_of
+from kaito.domain.catalogue import Catalogue
 from kaito.system_clock import running_clock
 from sim.clockwork import Slot, VirtualClock
 from sim.wall_clock import WallClockDriver
@@ -30,6 +32,11 @@ _SPEED: Final = 600.0
 _LIMIT_S: Final = 20.0
 
 ResultT = TypeVar("ResultT")
+
+
+@cache
+def _presets() -> tuple[Catalogue, Latencies]:
+    return load_catalogue(), load_latencies(default_directory() / "latencies.yaml")
 
 
 class NoRecorder:
@@ -58,8 +65,7 @@ class AzureWorld:
         clock, numbers = VirtualClock(self.env), itertools.count(1)
         self.store = ObjectStore(now_s=clock.now_s, new_uid=lambda: f"uid-{next(numbers)}")
         slot = Slot(self.env)
-        catalogue = load_catalogue()
-        latencies = load_latencies(default_directory() / "latencies.yaml")
+        catalogue, latencies = _presets()
         self.cloud = FakeGpuCloud(
             api=self.store,
             catalogue=catalogue,
