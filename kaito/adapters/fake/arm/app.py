@@ -376,7 +376,7 @@ def _check_api_version(call: _Call, target: Target, region: str) -> None:
 def _position(token: str) -> str:
     """The pool after which a page begins. Raises: ArmError."""
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         message = f"The skip token {token!r} is not one of a nextLink."
         raise ArmError(400, "InvalidParameter", message, target="$skipToken") from error

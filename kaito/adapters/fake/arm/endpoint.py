@@ -82,6 +82,8 @@ class ArmEndpoint:
             "AZURE_CLIENT_ID": self.identity.client_id,
             "AZURE_FEDERATED_TOKEN_FILE": str(directory / _ASSERTION_FILE),
             "AZURE_SUBSCRIPTION_ID": place.subscription,
+            "AZURE_RESOURCE_GROUP": place.group,
+            "AZURE_CLUSTER_NAME": place.cluster,
             "REQUESTS_CA_BUNDLE": str(directory / _AUTHORITY_FILE),
         }
 

@@ -15,6 +15,7 @@ from kaito.domain.gpu import InstanceType
 
 PAGE_SIZE: Final = 1_000
 _VIRTUAL_MACHINES: Final = "DZH313Z7MMC8"  # Azure's id of the service
+_FILTER_NAMES: Final = {"priceType": "type"}  # in filters; items call it otherwise
 _TOKEN: Final = re.compile(r"\s*(\(|\)|'(?:[^']|'')*'|[A-Za-z]\w*|,|[\d.]+)")
 
 Item: TypeAlias = Mapping[str, Any]
@@ -94,17 +95,21 @@ class _Parser:
             return test
         if self._takes("contains"):
             self._expect("(")
-            field = self._next()
+            field = self._field()
             self._expect(",")
             part = self._value()
             self._expect(")")
             return lambda item: part in str(item.get(field, ""))
-        field, operator, value = self._next(), self._next(), self._value()
+        field, operator, value = self._field(), self._next(), self._value()
         if operator == "eq":
             return lambda item: _text(item.get(field)) == value
         if operator == "ne":
             return lambda item: _text(item.get(field)) != value
         raise _bad_filter(self._text)
+
+    def _field(self) -> str:
+        name = self._next()
+        return _FILTER_NAMES.get(name, name)
 
     def _value(self) -> str:
         token = self._next()
