@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kaito.adapters.files import load_catalogue
 from kaito.domain.errors import PortError
@@ -13,11 +13,8 @@ from kaito.system_clock import running_clock
 from sim.attached_world import AttachedWorld
 from sim.cloud_world import azure_of
 from sim.scenario import World as WorldSettings
-from sim.serve import OnAzure, access_directory
+from sim.serve import OnAzure, Served, access_directory
 from sim.wall_clock import WallClockDriver
-
-if TYPE_CHECKING:
-    from kaito.adapters.fake.arm.endpoint import ArmEndpoint
 
 OnPhase = Callable[[str, str, float | None, str], None]
 DEFAULT_SEED: Final = 0
@@ -121,7 +118,7 @@ async def _attach(
         world.close()
 
 
-async def _run(driver: WallClockDriver, azure: "ArmEndpoint | None") -> None:
+async def _run(driver: WallClockDriver, azure: Served | None) -> None:
     """Until it is cancelled; Azure says goodbye."""
     if azure is None:
         await driver.run()

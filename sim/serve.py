@@ -74,7 +74,9 @@ def first_commands(kubeconfig: Path) -> tuple[str, ...]:
     )
 
 
-class _Server(Protocol):
+class Served(Protocol):
+    """A server that runs until it is stopped."""
+
     async def run(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -124,7 +126,7 @@ async def _serve(
             catch_up=driver.catch_up,
             wake=driver.wake,
         )
-    servers: tuple[_Server, ...] = (page, endpoint) if azure is None else (page, endpoint, azure)
+    servers: tuple[Served, ...] = (page, endpoint) if azure is None else (page, endpoint, azure)
 
     def stop() -> None:
         for server in servers:

@@ -258,11 +258,11 @@ class FakeGpuCloud:
         """The machine, whose order has just been taken, will fail half-way."""
         self._live[cloud_name].fails_with = why
 
-    def try_again(self, cloud_name: str, taints: Sequence[Taint] = (GPU_TAINT,)) -> None:
+    def try_again(self, cloud_name: str) -> None:
         """Begin anew with a machine that failed before it had a Node."""
         life, now_s = self._live[cloud_name], self._now_s()
         life.state, life.error, life.fails_with = CloudState.CREATING, "", ""
-        life.shortage, life.other_zones, life.taints = None, (), tuple(taints)
+        life.shortage, life.other_zones = None, ()
         self._enter(life, MACHINE_ORDER, "machine_launch", now_s)
         self._wake()
 

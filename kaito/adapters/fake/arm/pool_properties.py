@@ -9,6 +9,11 @@ from typing import Any, Final
 
 from kaito.adapters.fake.arm.errors import ArmError, invalid_parameter
 from kaito.adapters.fake.cloud_stock import ZONES
+from kaito.adapters.fake.object_meta import (
+    label_key_problem,
+    label_problems,
+    label_value_problem,
+)
 from kaito.domain.machine import CapacityType, Taint
 
 GIB: Final = 1 << 30
@@ -189,10 +194,19 @@ def _text_map(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values())
 
 
+def _label_map(value: object) -> bool:
+    return isinstance(value, Mapping) and not label_problems(value, "nodeLabels")
+
+
 def _taint_list(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(one, str) and _TAINT.fullmatch(one) is not None for one in value
-    )
+    return isinstance(value, list) and all(isinstance(one, str) and _is_taint(one) for one in value)
+
+
+def _is_taint(text: str) -> bool:
+    found = _TAINT.fullmatch(text)
+    if found is None:
+        return False
+    return not label_key_problem(found["key"]) and not label_value_problem(found["value"] or "")
 
 
 def _is_price(value: object) -> bool:
@@ -206,7 +220,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "osDiskSizeGB": lambda value: type(value) is int and 0 <= value <= _LARGEST_DISK_GIB,
     "maxPods": lambda value: type(value) is int and 10 <= value <= 250,
     "availabilityZones": _texts,
-    "nodeLabels": _text_map,
+    "nodeLabels": _label_map,
     "nodeTaints": _taint_list,
     "tags": _text_map,
     "spotMaxPrice": _is_price,

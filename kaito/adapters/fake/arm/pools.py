@@ -220,10 +220,10 @@ class AgentPools:
         if pool.is_empty:  # the pool is brought up to its count again
             self._sell(self._order(pool.name, properties), properties)
             pool.life = self._cloud.live[pool.name]
-        elif pool.has_failed:
-            self._cloud.try_again(pool.name, taints)
         elif _of_nodes(properties) != _of_nodes(pool.properties):
             self._cloud.relabel(pool.name, properties.get("nodeLabels") or {}, taints)
+        if pool.has_failed:
+            self._cloud.try_again(pool.name)
         pool.properties, life = properties, pool.life
         if pool.state == "Succeeded":
             operation = self._operations.begin(lambda: SUCCEEDED)

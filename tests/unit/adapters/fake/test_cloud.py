@@ -154,10 +154,10 @@ def test_a_stopped_machine_has_no_node_and_gets_one_after_the_start() -> None:
 def test_labels_and_taints_change_on_the_node() -> None:
     late = Late()
     late.launch()
-    late.cloud.relabel("ws1", {"before": "it was there"}, ())
+    late.cloud.relabel("ws1", {"before": "it-was"}, ())
     late.loop.run(1200)
     (node,) = late.nodes()
-    assert labels_of(node)["before"] == "it was there"
+    assert labels_of(node)["before"] == "it-was"
     assert "apps" not in labels_of(node)
     assert node["spec"].get("taints") in (None, [])
     late.cloud.relabel("ws1", {"after": "1"}, [Taint(key="a", value="", effect="NoExecute")])
