@@ -155,6 +155,8 @@ class ArmFront:
         self._authorize(call, target)
         _check_api_version(call, target, self.place.region)
         self._check_names(target)
+        # A PUT of a pool counts against the pool; the status of operations has a bucket of its own,
+        # so large (200, 2 a second) that it is left out.
         if "managedClusters" in target.route.action and target.route.name != "put_pool":
             self._pools.count_read(f"{target.route.name}.{target.route.method}")
         return self._handlers[target.route.name](call)

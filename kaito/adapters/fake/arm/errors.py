@@ -2,7 +2,7 @@
 
 Resource Manager itself wraps an error in `error`; AKS's resource provider behind it writes the same
 fields flat, with a `subcode`. Clients must read both.
-Source: https://github.com/cloud-and-ai-microsoft/resource-provider-contract
+Source: https://github.com/Azure/azure-resource-manager-rpc
 v1.0/common-api-details.md "Error response content"; AKS's shape as in the answers quoted in
 https://github.com/microsoft/tyger/issues/121 and
 https://github.com/Azure/terraform-azurerm-aks/issues/604.

@@ -8,8 +8,7 @@ from kaito.domain.vm_family import SPOT_QUOTA
 
 SPOT_NAME: Final = "lowPriorityCores"
 # Azure's names follow no rule without exceptions: these are they.
-# Source: https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas and the answers of
-# `az vm list-usage`.
+# Source: the answers of `az vm list-usage` and `az vm list-skus`. Azure compares without case.
 _EXCEPTIONS: Final[Mapping[str, str]] = {
     SPOT_QUOTA: SPOT_NAME,
     "NCads_H100_v5": "StandardNCadsH100v5Family",

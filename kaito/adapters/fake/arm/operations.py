@@ -1,6 +1,6 @@
 """Asynchronous operations: what Azure-AsyncOperation and Location point to.
 
-Source: https://github.com/cloud-and-ai-microsoft/resource-provider-contract
+Source: https://github.com/Azure/azure-resource-manager-rpc
 v1.0/async-api-reference.md
 """
 

@@ -90,8 +90,7 @@ def failure_of(life: MachineLife) -> dict[str, Any]:
 def _quota(
     order: MachineOrder, place: Place, supply: CloudSupply, catalogue: Catalogue
 ) -> ArmError:
-    """Source of code and text: https://learn.microsoft.com/troubleshoot/azure/azure-kubernetes/
-    error-codes/quotaexceeded-insufficientvcpuquota-error"""
+    """Source of code and text: https://github.com/1ChristianAlex/motordesk/issues/14"""
     instance_type = catalogue.instance_type(order.instance_type)
     family = quota_family(instance_type, order.capacity_type)
     limit = supply.limits.quota_vcpus.get(family, 0)

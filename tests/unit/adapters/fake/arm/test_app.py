@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kaito.adapters.fake.arm.identity import ASSERTION_TYPE, Identity
-from kaito.adapters.fake.cloud_limits import CloudLimits
+from kaito.adapters.fake.cloud_limits import CloudLimits, Rate
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import NODE
 from kaito.domain.machine import MachineOrder, Owner
@@ -119,6 +119,27 @@ class TestWhatThereIsNot:
     def test_a_place_in_a_list(self, arm: Arm) -> None:
         path = f"{arm.place.cluster_id}/agentPools"
         assert arm.call("GET", path, query={"$skipToken": "%%"}).status_code == 400
+
+
+class TestRequests:
+    @pytest.mark.parametrize("body", [None, [], {"properties": 7}])
+    def test_a_body_that_is_no_pool(self, arm: Arm, body: Any) -> None:
+        answer = arm.call("PUT", arm.pool(), body)
+        assert (answer.status_code, code(answer)) == (400, "InvalidRequestContent")
+
+    def test_reads_and_deletions_share_a_bucket(self) -> None:
+        arm = Arm(CloudLimits(other_rate=Rate(burst=2, per_second=0.1)))
+        arm.put()
+        assert arm.call("GET", arm.pool()).status_code == 200
+        assert arm.call("DELETE", arm.pool()).status_code == 202
+        answer = arm.call("GET", f"{arm.place.cluster_id}/agentPools")
+        assert (answer.status_code, code(answer)) == (429, "Throttled")
+        assert answer.headers["Retry-After"] == "10"
+        assert arm.put("ws2").status_code == 201
+
+    def test_every_answer_has_an_id_of_its_own(self, arm: Arm) -> None:
+        ids = {arm.call("GET", arm.pool()).headers["x-ms-request-id"] for _ in range(3)}
+        assert len(ids) == 3
 
 
 class TestOperations:
@@ -302,6 +323,15 @@ class TestPrices:
 
 
 class TestStop:
+    def test_what_is_done_already_is_done(self, arm: Arm) -> None:
+        arm.put()
+        arm.settle()
+        for verb in ("start", "stop"):
+            arm.call("POST", f"{arm.place.cluster_id}/{verb}")
+            arm.now_s += 100.0
+        assert arm.call("POST", f"{arm.place.cluster_id}/stop").status_code == 202
+        assert arm.store.list(NODE).items == ()
+
     def test_what_is_on_its_way_is_made_after_the_start(self, arm: Arm) -> None:
         arm.put()
         assert arm.call("POST", f"{arm.place.cluster_id}/stop").status_code == 202
