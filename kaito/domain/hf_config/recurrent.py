@@ -30,6 +30,7 @@ from kaito.domain.hf_config.parts import (
     Decoder,
     Part,
     Share,
+    State,
     below,
     matrix,
     router,
@@ -83,7 +84,7 @@ def read_nemotron_h(config: Config) -> Decoder:
             for layer, letter in enumerate(pattern)
         ),
         # vllm/model_executor/models/config.py, NemotronHForCausalLMConfig, has the default.
-        state_bytes=_mamba2_state(config, "float32") if "M" in pattern else 0,
+        state=_mamba2_state(config, "float32") if "M" in pattern else None,
         experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         rotary=False,
@@ -125,24 +126,36 @@ def _mamba2_parts(config: Config, hidden: int) -> list[Part]:
     bias = config.switch("mamba_proj_bias")
     kernel = config.integer("conv_kernel", "mamba_d_conv")
     taps = kernel + all(config.switch(key, default=True) for key in _CONV_BIAS)
-    return [
-        matrix("in_proj", inner + convolved + heads, hidden, bias=bias),
-        vector("conv1d", convolved * taps, share=Share.SPLIT),
+    heads_only = inner if _one_group(config) else convolved
+    parts = [
+        matrix("in_proj", inner + heads_only + heads, hidden, bias=bias),
+        vector("conv1d", heads_only * taps, share=Share.SPLIT),
         vector("A", heads, share=Share.SPLIT, element_bytes=_FLOAT32),
         vector("D", heads, share=Share.SPLIT),
         vector("dt_bias", heads, share=Share.SPLIT),
         vector("norm", inner, share=Share.SPLIT),
         matrix("out_proj", hidden, inner, bias=bias),
     ]
+    if heads_only < convolved:
+        parts.append(whole("in_proj", convolved - heads_only, hidden, bias=bias))
+        parts.append(vector("conv1d", (convolved - heads_only) * taps))
+    return parts
 
 
-def _mamba2_state(config: Config, default: str = "") -> int:
-    """Bytes of one layer and sequence: the convolution's last inputs, and a matrix per head."""
+def _one_group(config: Config) -> bool:
+    """Whether all heads share one B and C, which every rank then holds (vllm/model_executor/layers/
+    mamba/mamba_utils.py, extra_groups_for_head_shards)."""
+    return config.integer("n_groups", "mamba_n_groups") == 1
+
+
+def _mamba2_state(config: Config, default: str = "") -> State:
+    """Of one layer and sequence: the convolution's last inputs, and a matrix per head."""
     inner, convolved, _ = _mamba2_sizes(config)
-    kernel = config.integer("conv_kernel", "mamba_d_conv")
+    recent = (config.integer("conv_kernel", "mamba_d_conv") - 1) * _BYTES_16_BIT
     matrices = inner * config.integer("ssm_state_size", "mamba_d_state")
-    return convolved * (kernel - 1) * _BYTES_16_BIT + matrices * _state_element_bytes(
-        config, default
+    return State(
+        size=convolved * recent + matrices * _state_element_bytes(config, default),
+        whole=(convolved - inner) * recent if _one_group(config) else 0,
     )
 
 
@@ -173,7 +186,7 @@ def read_granite_hybrid(config: Config) -> Decoder:
             block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
-        state_bytes=_mamba2_state(config),
+        state=_mamba2_state(config),
         experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         rotary=config.text("position_embedding_type") == "rope",
@@ -210,7 +223,7 @@ def read_qwen_next(config: Config) -> Decoder:
             block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
-        state_bytes=_delta_net_state(config),
+        state=_delta_net_state(config),
         experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
     )
@@ -239,12 +252,12 @@ def _delta_net_parts(config: Config, hidden: int) -> list[Part]:
     ]
 
 
-def _delta_net_state(config: Config) -> int:
+def _delta_net_state(config: Config) -> State:
     keys, values, _ = _delta_net_sizes(config)
     kernel = config.integer("linear_conv_kernel_dim")
     matrices = values * config.integer("linear_key_head_dim")
     recent = (2 * keys + values) * (kernel - 1) * _BYTES_16_BIT
-    return recent + matrices * _state_element_bytes(config)
+    return State(size=recent + matrices * _state_element_bytes(config))
 
 
 def read_kimi_linear(config: Config) -> Decoder:
@@ -291,8 +304,10 @@ def read_kimi_linear(config: Config) -> Decoder:
             block(layer, kind, (*mixers[kind], *rest[layer], norms))
             for layer, kind in enumerate(kinds)
         ),
-        state_bytes=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT
-        + heads * head_dim * head_dim * _FLOAT32,
+        state=State(
+            size=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT
+            + heads * head_dim * head_dim * _FLOAT32
+        ),
         experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         rotary=False,
