@@ -24,7 +24,7 @@ from kaito.domain.hf_config.decoder import (
     layer_kinds,
     read_mixture,
 )
-from kaito.domain.hf_config.feed_forward import dense_parts, mixture_of
+from kaito.domain.hf_config.feed_forward import Mixture, dense_parts, mixture_of
 from kaito.domain.hf_config.parts import (
     Cache,
     Decoder,
@@ -37,6 +37,7 @@ from kaito.domain.hf_config.parts import (
     vector,
     whole,
 )
+from kaito.domain.model import Attention
 
 _FLOAT32: Final = 4
 _BYTES_16_BIT: Final = 2
@@ -159,6 +160,32 @@ def _mamba2_state(config: Config, default: str = "") -> State:
     )
 
 
+def _hybrid(
+    hidden: int,
+    size: int,
+    attention: Attention,
+    blocks: tuple[tuple[Cache, tuple[Part, ...]], ...],
+    *,
+    state: State,
+    mixture: Mixture | None,
+    rotary: bool = True,
+) -> Decoder:
+    """A decoder of such blocks, each with two norms; `size` is that of its MLP."""
+    norms = vector("norms", 2 * hidden)
+    return Decoder(
+        hidden=hidden,
+        intermediate=size,
+        attention=attention,
+        blocks=tuple(
+            block(layer, kind, (*parts, norms)) for layer, (kind, parts) in enumerate(blocks)
+        ),
+        state=state,
+        experts=mixture.experts(hidden) if mixture else None,
+        final_norm=hidden,
+        rotary=rotary,
+    )
+
+
 def read_granite_hybrid(config: Config) -> Decoder:
     """Granite 4: Mamba-2 and attention blocks, each with a shared MLP and, some models, experts.
 
@@ -177,18 +204,13 @@ def read_granite_hybrid(config: Config) -> Decoder:
     }
     dense = below("shared_mlp", dense_parts(hidden, size))
     rest = feed_forwards(mixture, layers, hidden, dense)
-    norms = vector("norms", 2 * hidden)
-    return Decoder(
-        hidden=hidden,
-        intermediate=size,
-        attention=attention,
-        blocks=tuple(
-            block(layer, kind, (*mixers[kind], *rest[layer], norms))
-            for layer, kind in enumerate(kinds)
-        ),
+    return _hybrid(
+        hidden,
+        size,
+        attention,
+        tuple((kind, (*mixers[kind], *rest[layer])) for layer, kind in enumerate(kinds)),
         state=_mamba2_state(config),
-        experts=mixture.experts(hidden) if mixture else None,
-        final_norm=hidden,
+        mixture=mixture,
         rotary=config.text("position_embedding_type") == "rope",
     )
 
@@ -214,18 +236,13 @@ def read_qwen_next(config: Config) -> Decoder:
     }
     dense = below("mlp", dense_parts(hidden, size))
     rest = feed_forwards(mixture, layers, hidden, dense)
-    norms = vector("norms", 2 * hidden)
-    return Decoder(
-        hidden=hidden,
-        intermediate=size,
-        attention=attention,
-        blocks=tuple(
-            block(layer, kind, (*mixers[kind], *rest[layer], norms))
-            for layer, kind in enumerate(kinds)
-        ),
+    return _hybrid(
+        hidden,
+        size,
+        attention,
+        tuple((kind, (*mixers[kind], *rest[layer])) for layer, kind in enumerate(kinds)),
         state=_delta_net_state(config),
-        experts=mixture.experts(hidden) if mixture else None,
-        final_norm=hidden,
+        mixture=mixture,
     )
 
 
@@ -294,22 +311,17 @@ def read_kimi_linear(config: Config) -> Decoder:
     }
     dense = below("mlp", dense_parts(hidden, size))
     rest = feed_forwards(mixture, layers, hidden, dense)
-    norms = vector("norms", 2 * hidden)
     kinds = tuple(Cache.FULL if layer + 1 in full else Cache.STATE for layer in range(layers))
-    return Decoder(
-        hidden=hidden,
-        intermediate=size,
-        attention=attention,
-        blocks=tuple(
-            block(layer, kind, (*mixers[kind], *rest[layer], norms))
-            for layer, kind in enumerate(kinds)
-        ),
+    return _hybrid(
+        hidden,
+        size,
+        attention,
+        tuple((kind, (*mixers[kind], *rest[layer])) for layer, kind in enumerate(kinds)),
         state=State(
             size=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT
             + heads * head_dim * head_dim * _FLOAT32
         ),
-        experts=mixture.experts(hidden) if mixture else None,
-        final_norm=hidden,
+        mixture=mixture,
         rotary=False,
     )
 
