@@ -251,6 +251,48 @@ CASES: Final[dict[str, Config]] = {
         norm_topk_prob=True,
         **experts(),
     ),
+    # Caches like those above; their modules hold embedding and lm_head on every pipeline rank.
+    "a mixture (Mixtral)": decoder(
+        "MixtralForCausalLM", "mixtral", num_local_experts=4, num_experts_per_tok=2
+    ),
+    "a mixture (Qwen3)": decoder(
+        "Qwen3MoeForCausalLM",
+        "qwen3_moe",
+        num_experts=4,
+        decoder_sparse_step=1,
+        mlp_only_layers=[],
+        norm_topk_prob=True,
+        **experts(),
+    ),
+    "a mixture (Qwen2)": decoder(
+        "Qwen2MoeForCausalLM",
+        "qwen2_moe",
+        head_dim=32,
+        num_experts=4,
+        shared_expert_intermediate_size=128,
+        decoder_sparse_step=1,
+        mlp_only_layers=[],
+        norm_topk_prob=True,
+        **experts(),
+    ),
+    "a mixture (OLMoE)": decoder(
+        "OlmoeForCausalLM", "olmoe", head_dim=32, num_experts=4, num_experts_per_tok=2
+    ),
+    "a mixture (Phi-3.5)": decoder(
+        "PhiMoEForCausalLM",
+        "phimoe",
+        head_dim=32,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        attention_bias=True,
+        lm_head_bias=True,
+        router_jitter_noise=0.01,
+        input_jitter_noise=0.01,
+    ),
+    "norms with biases (StableLM)": decoder(
+        "StableLmForCausalLM", "stablelm", head_dim=32, layer_norm_eps=1e-5
+    ),
+    "a tied embedding (Gemma)": gemma("GemmaForCausalLM", "gemma", 8),
 }
 
 
