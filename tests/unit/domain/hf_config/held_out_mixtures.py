@@ -1,8 +1,8 @@
 """Mixtures of experts and hybrids of families that the catalogue does not have.
 
-Per model: its sizes, as far as they are needed, parameters in billions as its card gives them, and
+Per model: its sizes, as far as they are needed, the published parameters in billions, and
 bytes of the module that vLLM 0.32 makes of the config (None: vLLM for CPUs cannot make it).
-Written down for these tests from the config.json of the repository that the key names.
+Sizes and parameters are recalled, not fetched: what speaks for both is that they agree.
 """
 
 from typing import Final

@@ -10,7 +10,7 @@ MODELS = DENSE | MIXTURES
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_weights_are_those_of_the_card_and_of_vllms_module(name: str) -> None:
+def test_weights_are_those_published_and_those_of_vllms_module(name: str) -> None:
     config, billions, made = MODELS[name]
     found = profile_from_config(config, name="m", source="a test")
     assert found.parameters / 1e9 == pytest.approx(billions, rel=0.005)
