@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kaito import azure_options
+from kaito import azure_options, timeout_options
 from kaito.accuracy_command import accuracy
 from kaito.azure_command import azure_app
 from kaito.domain.names import DEFAULT_STORAGE_CLASS
@@ -188,6 +188,11 @@ def operator_run(
     azure_spot_max_price: azure_options.SpotPriceOption = None,
     azure_arm_endpoint: azure_options.EndpointOption = "https://management.azure.com",
     azure_ca_file: azure_options.CaFileOption = None,
+    launch_timeout: timeout_options.LaunchOption = "5m",
+    registration_timeout: timeout_options.RegistrationOption = "15m",
+    initialization_timeout: timeout_options.InitializationOption = "20m",
+    unhealthy_timeout: timeout_options.UnhealthyOption = "10m",
+    drain_timeout: timeout_options.DrainOption = "5m",
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
@@ -200,7 +205,8 @@ def operator_run(
     makes the machines. With --provisioner aks kaito makes them itself, each an agent pool with one
     node, and nobody else may act on NodeClaims. With --provisioner byo there are none: label your
     GPU Nodes, and name the labels in resource.labelSelector. What the Nodes have is read from
-    their instance type or from the labels of NVIDIA's GPU feature discovery.
+    their instance type or from the labels of NVIDIA's GPU feature discovery. The time-outs are for
+    machines that kaito itself orders; Karpenter has its own.
 
     kaito operator run --kubeconfig ~/.kube/config
 
@@ -217,8 +223,21 @@ def operator_run(
     from kaito.bootstrap.operator import OperatorSettings, run_operator
     from kaito.domain.errors import InvalidInput
     from kaito.domain.machine_budget import MachineGuards
+    from kaito.domain.machine_limits import limits_from
 
     configure_logging(log_format, verbose=verbose)
+    given = {
+        "launch_s": launch_timeout,
+        "register_s": registration_timeout,
+        "initialize_s": initialization_timeout,
+        "unhealthy_s": unhealthy_timeout,
+        "drain_s": drain_timeout,
+    }
+    try:
+        limits = limits_from(given)
+    except InvalidInput as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
     settings = OperatorSettings(
         provisioner=provisioner,
         workers=workers,
@@ -231,6 +250,7 @@ def operator_run(
         guards=MachineGuards(
             max_machines=max_machines, max_usd_per_hour=max_cost_per_hour, region=region
         ),
+        limits=limits,
     )
     try:
         azure = None

@@ -14,15 +14,12 @@ from kaito.domain.cluster_view import ClusterView, ConfigView, WorkloadView, Wor
 from kaito.domain.conditions import cut_message
 from kaito.domain.decision import NO_LOCAL_DISKS, Refusal, Wanted, decide
 from kaito.domain.errors import PortError, Rejected, Unavailable
-from kaito.domain.machine import Machine, Owner
-from kaito.domain.machine_plan import (
-    MachineLimits,
-    MachineView,
-    launch_failed,
-    orphans,
-    plan_machine,
-)
+from kaito.domain.machine import Machine, NodePod, Owner
+from kaito.domain.machine_limits import MachineLimits
+from kaito.domain.machine_plan import launch_failed, orphans, plan_machine
 from kaito.domain.machine_policy import bought_type
+from kaito.domain.machine_record import MachineView
+from kaito.domain.machine_release import may_drain
 from kaito.domain.own_nodes import OwnNodes, find_nodes
 from kaito.domain.pause import is_paused, paused_machine, touches_machines
 from kaito.domain.plan import (
@@ -35,6 +32,7 @@ from kaito.domain.plan import (
     DeleteMachine,
     DeleteRevision,
     DeleteWorkload,
+    EvictPod,
     LabelNode,
     Launch,
     MachinePlan,
@@ -42,6 +40,7 @@ from kaito.domain.plan import (
     Note,
     RemoveFinalizer,
     RetryMachine,
+    TaintNode,
     Terminate,
     WorkspacePlan,
     WorkspaceStep,
@@ -141,7 +140,8 @@ def _basis(config: ConfigView | None) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Everything that reconciling needs from the outside."""
+    """Everything that reconciling needs from the outside. `watched_from_s` is when this process
+    began, in seconds since the epoch."""
 
     workspaces: WorkspaceStore
     machines: MachineStore
@@ -150,6 +150,7 @@ class Ports:
     limits: MachineLimits
     decisions: Decisions
     budget: MachineBudget = field(default_factory=NoBudget)
+    watched_from_s: float = 0.0
 
     @property
     def provisioner(self) -> Provisioner:
@@ -192,8 +193,8 @@ def reconcile_machine(ports: Ports, claim_name: str) -> Steps:
         view = yield from _observe_machine(ports, machine)
         plan = plan_machine(view, limits=ports.limits, now_s=seen_s)
         if touches_machines(plan) and not machine.deleting:
-            paused = yield from _owner_is_paused(ports, machine.spec.owner)
-            plan = paused_machine() if paused else plan
+            owner = yield from _owner_of(ports, machine.spec.owner)
+            plan = paused_machine() if owner is not None and is_paused(owner) else plan
         again_after_s = yield from act_machine(ports, machine, plan)
     except PortError as error:
         return _failed(error)
@@ -213,7 +214,8 @@ def _failed(error: PortError) -> Outcome:
 
 def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
     """One round of giving back cloud machines that no record stands for, and records that no
-    Workspace stands for."""
+    Workspace stands for. The cache is believed where it says yes, which spares a request for every
+    machine; a no is made sure of."""
     try:
         seen_s = ports.clock.now_s()
         clouds = ports.cloud.list_machines()
@@ -224,14 +226,16 @@ def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
         yield
         uids = ports.machines.workspace_uids()
         yield
+        claim_of = {seen.name: seen.claim_name for seen in clouds}
         for step in orphans(clouds, claim_names, now_s=seen_s):
             with suppress(PortError):  # one that stays must not keep the others
-                ports.cloud.terminate(step.cloud_name)
+                recorded = ports.machines.record_exists(claim_of[step.cloud_name])
+                yield
+                if not recorded:
+                    ports.cloud.terminate(step.cloud_name)
             yield
         for machine in machines:
             owner = machine.spec.owner
-            # The cache may be believed where it says yes, which spares a request for every
-            # machine; a no is made sure of.
             if machine.deleting or owner.uid in uids:
                 continue
             with suppress(PortError):
@@ -245,10 +249,10 @@ def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
     return Outcome(every_s)
 
 
-def _owner_is_paused(ports: Ports, owner: Owner) -> Generator[None, None, bool]:
+def _owner_of(ports: Ports, owner: Owner) -> Generator[None, None, Workspace | None]:
     view = ports.workspaces.read_workspace(owner.namespace, owner.name)
     yield
-    return view is not None and view.workspace.uid == owner.uid and is_paused(view.workspace)
+    return view.workspace if view is not None and view.workspace.uid == owner.uid else None
 
 
 def _observe_and_plan(
@@ -286,16 +290,32 @@ def _observe_machine(ports: Ports, machine: Machine) -> Generator[None, None, Ma
     clouds = ports.cloud.list_machines(machine.claim_name)
     yield
     current = next((seen for seen in clouds if seen.name == machine.cloud_name), None)
+    provider_id = (current.provider_id if current is not None else "") or machine.provider_id
     node = None
-    if current is not None and current.provider_id:
-        node = ports.machines.node_of(machine, current.provider_id)
+    if provider_id:
+        node = ports.machines.node_of(machine, provider_id)
+        yield
+    owner_leaves = False
+    pods: Sequence[NodePod] = ()
+    if node is not None and may_drain(machine, node):
+        workspace = yield from _owner_of(ports, machine.spec.owner)
+        owner_leaves = workspace is None or workspace.is_deleting
+        pods = ports.machines.pods_on(node.name)
         yield
     owner_exists = True
     if not machine.deleting and current is None:
         owner = machine.spec.owner
         owner_exists = ports.machines.workspace_exists(owner.namespace, owner.name, owner.uid)
         yield
-    return MachineView(machine=machine, cloud=tuple(clouds), node=node, owner_exists=owner_exists)
+    return MachineView(
+        machine=machine,
+        cloud=tuple(clouds),
+        node=node,
+        owner_exists=owner_exists,
+        owner_leaves=owner_leaves,
+        pods=tuple(pods),
+        watched_from_s=ports.watched_from_s,
+    )
 
 
 def act_workspace(
@@ -408,6 +428,11 @@ def _act_machine_step(ports: Ports, machine: Machine, step: MachineStep) -> Mach
             ports.cloud.terminate(cloud_name)
         case LabelNode(node_name=node_name, labels=added):
             ports.machines.label_node(node_name, added)
+        case TaintNode(node_name=node_name, taint=taint):
+            ports.machines.taint_node(node_name, taint)
+        case EvictPod(pod=pod):
+            with suppress(PortError):  # a pod that may not leave yet must not keep the others
+                ports.machines.evict_pod(pod)
         case DeleteMachine(claim_name=claim_name, uid=uid):
             ports.machines.delete_record(claim_name, uid)
         case RemoveFinalizer():

@@ -43,7 +43,7 @@ class AttachedWorld:
     """Machines for a cluster's NodeClaims, and what runs on them.
 
     One thread steps everything but the Nodes' heartbeats, which must be in time. `from_thread`
-    makes a wake-up safe to call from a watch's thread.
+    makes a wake-up safe to call from a watch's thread. Without `machines` it acts on no NodeClaims.
     """
 
     def __init__(
@@ -57,9 +57,11 @@ class AttachedWorld:
         recorder: Recorder,
         from_thread: FromThread,
         on_error: Callable[[str, PortError], None],
+        machines: bool = True,
     ) -> None:
         self.env = simpy.Environment(initial_time=now_s())
-        clock = VirtualClock(self.env)
+        self.clock = clock = VirtualClock(self.env)
+        self._acts_on_claims = machines
         streams = Streams(seed)
         latencies = latencies_of(settings)
         configuration = load_configuration(kubeconfig)
@@ -108,7 +110,8 @@ class AttachedWorld:
         """
         found = self.cloud.adopt(self.api.list(NODE).items)
         self.api.list(NODE_CLAIM, limit=1)
-        self.machines.start()
+        if self._acts_on_claims:
+            self.machines.start()
         self._heart.start(self._heartbeat.step)
         return found
 

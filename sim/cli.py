@@ -7,7 +7,7 @@ takes long to import is imported by the command that needs it.
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
 import typer
 
 from sim.generate import generate
-from sim.options import ModelsOption
+from sim.options import ArmPortOption, ModelsOption
 
 if TYPE_CHECKING:
     from kaito.domain.errors import InvalidInput
@@ -221,6 +221,7 @@ def serve(
         int | None,
         typer.Option(min=0, metavar="N", help="Seed of everything random, in place of the file's."),
     ] = None,
+    arm_port: ArmPortOption = None,
     models: ModelsOption = None,
 ) -> None:
     """Serve the simulated cluster as a Kubernetes API that kubectl can talk to.
@@ -228,13 +229,14 @@ def serve(
     It listens on this machine only, with a certificate and a token of its own, until Ctrl-C.
     Clients see the time on the wall; --speed divides how long machines, images and models take.
     A page for the browser shows what happens; it needs no token, cannot change anything and shows
-    no Secrets.
+    no Secrets. With --arm-port the cloud answers as Azure Resource Manager, too.
 
     \b
     Examples:
       python -m sim serve
       python -m sim serve --speed 1 --port 6443 sim/scenarios/quickstart_phi_3.yaml
     """
+    from sim import said
     from sim.serve import ServeSettings, default_kubeconfig
     from sim.serve import serve as serve_scenario
 
@@ -252,8 +254,10 @@ def serve(
                 page_port=page_port,
                 operator=operator,
                 seed=seed,
+                arm_port=arm_port,
             ),
-            on_ready=lambda url, page_url: _print_next_steps(url, page_url, path, speed),
+            on_ready=lambda url, page_url: said.next_steps(url, page_url, path, speed),
+            on_azure=said.azure,
             on_refused=lambda text: typer.echo(f"refused: {text}", err=True),
         )
 
@@ -269,6 +273,10 @@ def attach(
     ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")] = 0,
     models: ModelsOption = None,
+    arm_port: ArmPortOption = None,
+    machines: Annotated[
+        bool, typer.Option("--machines/--no-machines", help="Act on NodeClaims, or leave them.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no phases.")] = False,
 ) -> None:
     """Play the GPU machines of a real cluster, and the pods on them.
@@ -277,7 +285,8 @@ def attach(
     pull, load and serve in pretence: `kaito operator run` can be tried end to end on a cluster
     without GPUs. The cluster's own scheduler and controllers do their part; Nodes and pods of
     others are left alone. Do not attach to a cluster in which Karpenter or the gpu-provisioner acts
-    on the same NodeClaims: both would make a machine.
+    on the same NodeClaims: both would make a machine. --arm-port serves the cloud as Azure; with
+    --no-machines an operator orders the machines there.
 
     Stopped, it leaves its Nodes; started again, it takes them up. To remove all of it, delete the
     Workspaces while it runs.
@@ -290,58 +299,32 @@ def attach(
     Exit code: 0 stopped, 1 the cluster does not answer or does not allow it, 2 no such cluster.
     """
     from kaito.adapters.kube_api import KubeApiError
+    from sim import said
     from sim.attach import AttachSettings
     from sim.attach import attach as attach_to
 
-    settings = AttachSettings(kubeconfig=kubeconfig, speed=speed, seed=seed, models=models)
+    settings = AttachSettings(
+        kubeconfig=kubeconfig,
+        speed=speed,
+        seed=seed,
+        models=models,
+        arm_port=arm_port,
+        machines=machines,
+    )
     with _input_errors():
         try:
             left = attach_to(
                 settings,
-                on_ready=lambda url, found: _say(_attached(url, found, speed)),
-                on_phase=(lambda *_phase: None) if quiet else _print_phase,
+                on_ready=lambda url, found: said.attached(url, found, speed),
+                on_azure=said.azure,
+                on_phase=(lambda *_phase: None) if quiet else said.phase,
                 on_error=lambda key, error: typer.echo(f"{key}: {error}", err=True),
             )
         except KubeApiError as error:
             typer.echo(f"{kubeconfig}: {error}", err=True)
             raise typer.Exit(UNEXPECTED) from error
     if left:
-        _say("Its Nodes are left as they are. Attach again to go on, or delete what is left:")
-        _say(f"  kubectl delete node {' '.join(left)}")
-
-
-def _attached(url: str, found: Sequence[str], speed: float) -> str:
-    again = f" Machines taken up again: {len(found)}." if found else ""
-    return (
-        f"Playing the machines of {url}, {speed:g} times as fast as a real cloud.{again}\n"
-        "Ctrl-C stops it."
-    )
-
-
-def _print_phase(subject: str, name: str, took_s: float | None, detail: str) -> None:
-    if took_s is not None:
-        _say(f"{subject}: {name} took {took_s:.1f} s  {detail}".rstrip())
-
-
-def _say(line: str) -> None:
-    typer.echo(line)
-    sys.stdout.flush()
-
-
-def _print_next_steps(url: str, page_url: str, kubeconfig: Path, speed: float) -> None:
-    from sim.serve import first_commands
-
-    lines = (
-        f"The twin serves the Kubernetes API at {url}, {speed:g} times as fast as a real cloud.",
-        f"Page: {page_url}",
-        "Type in another terminal:",
-        "",
-        *(f"  {command}" for command in first_commands(kubeconfig)),
-        "",
-        "Ctrl-C stops it.",
-    )
-    typer.echo("\n".join(lines))
-    sys.stdout.flush()
+        said.left(left)
 
 
 def _load(files: list[str], models: Path | None) -> "Scenario":
@@ -391,8 +374,8 @@ def _print_problems(error: "InvalidInput") -> None:
 
 
 def _until(text: str | None) -> float | None:
+    from kaito.domain.durations import EXAMPLES, parse_duration
     from kaito.domain.errors import InvalidInput, Problem
-    from sim.durations import EXAMPLES, parse_duration
 
     if text is None:
         return None
@@ -413,7 +396,7 @@ def _progress(*, shown: bool) -> Iterator["Callable[[Progress], None] | None"]:
         return
     from rich.markup import escape
 
-    from sim.durations import duration_text
+    from kaito.domain.durations import duration_text
 
     with _console(sys.stderr).status("starting") as status:
 

@@ -1,7 +1,7 @@
 """What a scenario says of the cloud, as the twin's cloud takes it."""
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_limits import (
@@ -11,10 +11,17 @@ from kaito.adapters.fake.cloud_limits import (
     Place,
     Rate,
 )
+from kaito.domain.catalogue import Catalogue
 from kaito.domain.machine_budget import MachineGuards
 from sim.cloud_file import ZONES, CloudChange, CloudPart, CloudSupply, GuardsPart, RateOf, StockOf
 
+if TYPE_CHECKING:
+    from kaito.adapters.fake.arm.endpoint import ArmEndpoint
+
 _MINUTE_S: Final = 60.0
+# At real speed; a client that looks less often sees the end of an operation later.
+_POLL_AFTER_S: Final = 10.0
+_STOP_S: Final = 120.0
 
 
 def limits_of(part: CloudPart) -> CloudLimits:
@@ -35,6 +42,42 @@ def change_cloud(cloud: FakeGpuCloud, change: CloudChange) -> None:
         cloud.lose_zone(change.lose_zone.zone, change.lose_zone.for_s)
     if change.evict_spot is not None:
         cloud.evict_spot(change.evict_spot)
+
+
+def azure_of(
+    cloud: FakeGpuCloud,
+    *,
+    catalogue: Catalogue,
+    region: str,
+    speed: float,
+    now_s: Callable[[], float],
+    port: int,
+    catch_up: Callable[[], None],
+    wake: Callable[[], None],
+) -> "ArmEndpoint":
+    """The cloud behind Azure Resource Manager: from now on its machines are named as AKS names
+    them, and a stock-out shows only after the order.
+
+    Raises: InvalidInput (nobody can listen there).
+    """
+    from kaito.adapters.fake.arm.app import ArmFront
+    from kaito.adapters.fake.arm.endpoint import ArmEndpoint
+    from kaito.adapters.fake.arm.place import Place
+
+    place = Place(region=region)
+    cloud.names = place.node_names
+    cloud.change_limits(CloudLimits(late_shortages=True), {"late_shortages"})
+    front = ArmFront(
+        cloud,
+        catalogue=catalogue,
+        place=place,
+        now_s=now_s,
+        poll_after_s=max(round(_POLL_AFTER_S / speed), 1),
+        stop_s=_STOP_S / speed,
+        catch_up=catch_up,
+        wake=wake,
+    )
+    return ArmEndpoint(front, port=port)
 
 
 def guards_of(part: GuardsPart, region: str) -> MachineGuards:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias, assert_never
 
-from sim.durations import duration_text
+from kaito.domain.durations import duration_text
 from sim.result import EventResult, Expectation, WorkspaceResult
 from sim.scenario_file import ExpectEvent, ExpectMachines, ExpectPods, ExpectWorkspace
 

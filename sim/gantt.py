@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sim.durations import duration_text
+from kaito.domain.durations import duration_text
 from sim.result import Phase, WorkspaceResult
 
 _LEAST_BAR_CELLS: Final = 10

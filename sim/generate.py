@@ -51,8 +51,8 @@ def generate(
     Exit code: 0 written, 2 the input is wrong.
     """
     from kaito.adapters.files import load_catalogue
+    from kaito.domain.durations import EXAMPLES, parse_duration
     from kaito.domain.errors import InvalidInput
-    from sim.durations import EXAMPLES, parse_duration
     from sim.workload_generator import Load, as_yaml, generate
 
     try:

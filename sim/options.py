@@ -13,3 +13,10 @@ ModelsOption = Annotated[
         help="Models of your own beside kaito's: a file that describes one, or a folder of them.",
     ),
 ]
+
+ArmPortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="Serve the cloud as Azure on this port, too; 0 takes a free one."
+    ),
+]

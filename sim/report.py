@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from kaito.domain.durations import duration_text
 from kaito.domain.errors import InvalidInput
 from sim.columns import columns
-from sim.durations import duration_text
 from sim.gantt import Glyphs, chart, glyphs_for
 from sim.result import (
     Calibration,

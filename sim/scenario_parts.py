@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from sim import durations
+from kaito.domain import durations
 
 
 def _seconds(value: object) -> float:

@@ -5,8 +5,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from kaito.domain.durations import duration_text
 from sim.columns import columns
-from sim.durations import duration_text
 from sim.seeds import ScenarioSeeds, SeedsResult
 
 _FAILURE_LIMIT: Final = 5  # of each scenario

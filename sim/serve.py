@@ -3,27 +3,30 @@
 import asyncio
 import shlex
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import simpy
 
 from kaito.adapters.kube_api import KubeApiError
 from kaito.system_clock import running_clock
 from sim.actions import perform, prepare
+from sim.cloud_world import azure_of
 from sim.event_log import EventLog
 from sim.scenario import ChangeCloud, Inject, Scenario, Step
 from sim.wall_clock import WallClockDriver
 from sim.world import World
 
 LOOPBACK: Final = "127.0.0.1"
+OnAzure = Callable[[str, Mapping[str, str]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
-    """How to serve. `speed` divides the world's latencies and the scenario's times."""
+    """How to serve. `speed` divides the world's latencies and the scenario's times. With an
+    `arm_port` the cloud is served as Azure, too; 0 takes a free one."""
 
     kubeconfig: Path
     speed: float
@@ -32,6 +35,7 @@ class ServeSettings:
     page_port: int = 0
     operator: bool = True
     seed: int | None = None
+    arm_port: int | None = None
 
 
 def serve(
@@ -40,18 +44,25 @@ def serve(
     *,
     on_ready: Callable[[str, str], None],
     on_refused: Callable[[str], None],
+    on_azure: OnAzure = lambda _url, _environment: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `on_ready` gets the addresses of the API and of the page, once
-    they answer; `on_refused` why the API server refused a step of the scenario.
+    they answer; `on_refused` why the API server refused a step of the scenario; `on_azure` the
+    address of Azure, and what the environment of a program that signs in there has to say.
 
     Raises: InvalidInput (a port is taken, the kubeconfig is somebody else's).
     """
-    asyncio.run(_serve(scenario, settings, on_ready, on_refused))
+    asyncio.run(_serve(scenario, settings, on_ready, on_refused, on_azure))
 
 
 def default_kubeconfig() -> Path:
     """A file of the user's own, beside but never in place of kubectl's."""
     return Path.home() / ".kube" / "kaito-twin.yaml"
+
+
+def access_directory(kubeconfig: Path) -> Path:
+    """Where the credentials for the twin's Azure lie: beside the kubeconfig."""
+    return kubeconfig.with_name(f"{kubeconfig.stem}.azure")
 
 
 def first_commands(kubeconfig: Path) -> tuple[str, ...]:
@@ -63,11 +74,20 @@ def first_commands(kubeconfig: Path) -> tuple[str, ...]:
     )
 
 
+class Served(Protocol):
+    """A server that runs until it is stopped."""
+
+    async def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 async def _serve(
     scenario: Scenario,
     settings: ServeSettings,
     on_ready: Callable[[str, str], None],
     on_refused: Callable[[str], None],
+    on_azure: OnAzure,
 ) -> None:
     now_s = running_clock()
     world = World(
@@ -94,11 +114,26 @@ async def _serve(
         page_url=page.url,
     )
 
+    azure = None
+    if settings.arm_port is not None:
+        azure = azure_of(
+            world.cloud,
+            catalogue=scenario.catalogue,
+            region=world.region,
+            speed=settings.speed,
+            now_s=world.clock.now_s,
+            port=settings.arm_port,
+            catch_up=driver.catch_up,
+            wake=driver.wake,
+        )
+    servers: tuple[Served, ...] = (page, endpoint) if azure is None else (page, endpoint, azure)
+
     def stop() -> None:
-        page.stop()
-        endpoint.stop()
+        for server in servers:
+            server.stop()
 
     endpoint.write_kubeconfig(settings.kubeconfig)
+    access = access_directory(settings.kubeconfig)
     try:
         prepare(world.store, scenario)
         _schedule(world, scenario, settings.speed, on_refused)
@@ -108,13 +143,17 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
         on_ready(endpoint.url, page.url)
-        await _until_stopped(_both(endpoint.run(), page.run()), driver.run())
+        if azure is not None:
+            on_azure(azure.url, azure.write_access(access))
+        await _until_stopped(_all(*(server.run() for server in servers)), driver.run())
     finally:
         endpoint.remove_kubeconfig(settings.kubeconfig)
+        if azure is not None:
+            azure.remove_access(access)
 
 
-async def _both(*servers: Coroutine[Any, Any, None]) -> None:
-    """Neither is cut off because the other has said goodbye."""
+async def _all(*servers: Coroutine[Any, Any, None]) -> None:
+    """None is cut off because another has said goodbye."""
     await asyncio.gather(*servers)
 
 

@@ -67,8 +67,8 @@ from kaito.bootstrap import kubernetes_ports
 from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 from kaito.domain.decision import Wanted
-from kaito.domain.machine_plan import RECHECK_S
 from kaito.domain.machine_policy import LONGEST_RETRY_S
+from kaito.domain.machine_record import RECHECK_S
 from kaito.domain.model import ModelProfile
 from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.sizing import Sizing

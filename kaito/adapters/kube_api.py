@@ -359,6 +359,13 @@ class KubeApi(Protocol):
         Raises: ObjectNotFound, ObjectConflict (a precondition does not hold).
         """
 
+    def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
+        """Delete a pod with its own grace period, if PodDisruptionBudgets allow it now.
+
+        Raises: ObjectNotFound, ObjectConflict (the pod has another `uid`), ServerUnavailable with
+        code 429 (a budget does not allow it now, and nothing was done).
+        """
+
     def watch(
         self,
         resource: Resource,

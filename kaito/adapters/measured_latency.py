@@ -6,7 +6,8 @@ aiconfigurator_silicon_sample_vllm_agg  closed loop of random prompts, Inference
 splitwise_perf_model                    one batch of equal prompts, vLLM of 2023 without CUDA graphs
 kaito_guidellm_phi4mini                 Poisson arrivals at one replica
 
-Sets that nobody reads are skipped, row by row, with the reason.
+A set of another name is read by the columns of its rows, where they are those of one of these. Rows
+that nobody reads are skipped, with the reason.
 """
 
 import json
@@ -35,6 +36,7 @@ __all__ = ["Benchmarks", "read_latencies"]
 
 _UTILIZATION: Final = 0.9  # --gpu-memory-utilization of both protocols
 _DEFAULT_STEP_TOKENS: Final = 2048
+_SCHEMAS_READ: Final = "See docs/throughput.md for the schemas that are read"
 _FP8_CACHE: Final = re.compile(r"llama", re.IGNORECASE)  # --kv-cache-dtype fp8 in its start scripts
 
 _CARDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -107,9 +109,7 @@ class Benchmarks:
             )
         return gpu, known[1]
 
-    def cache_tokens(
-        self, model: ModelProfile, gpu: Gpu, layout: Layout, context: float, step_tokens: int
-    ) -> float:
+    def cache_tokens(self, model: ModelProfile, gpu: Gpu, layout: Layout, context: float) -> float:
         """Tokens that the KV cache of one attention replica holds, in sequences of `context`."""
         memory = inference_memory(
             model, gpu, self._vllm, context_tokens=0, tensor_parallel=layout.gpus
@@ -135,13 +135,18 @@ def read_latencies(path: Path, benchmarks: Benchmarks) -> tuple[list[Measurement
     skipped: list[Skipped] = []
     seen: set[tuple[object, ...]] = set()
     for name, content in sets.items():
-        reader = _READERS.get(name)
         source = str(content.get("source", name))
-        for index, row in enumerate(content.get("points", ())):
+        for index, row in enumerate(_points(name, content)):
             row_id = str(row.get("id", f"{name}[{index}]"))
+            reader = _reader_of(name, row)
             if reader is None:
                 reason, detail = _unread(row)
                 skipped.append(Skipped(id=row_id, reason=reason, detail=detail))
+                continue
+            unknown = sorted(column for column in _MEASURED & row.keys() if row[column] is None)
+            if unknown:
+                detail = f"{', '.join(unknown)} is null"
+                skipped.append(Skipped(id=row_id, reason=SkipReason.NOT_MEASURED, detail=detail))
                 continue
             try:
                 one = reader(benchmarks, row_id, row, source)
@@ -150,11 +155,11 @@ def read_latencies(path: Path, benchmarks: Benchmarks) -> tuple[list[Measurement
                     Skipped(id=row_id, reason=SkipReason.SHAPE_UNKNOWN, detail=str(error))
                 )
                 continue
-            except (KeyError, ValueError, TypeError) as error:
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
                 field = f"sets.{name}.points[{index}]"
-                remedy = "See docs/throughput.md for the schemas that are read"
+                message = f"cannot be read: {error!r}"
                 raise InvalidInput(
-                    [Problem(field=field, message=f"cannot be read: {error!r}", remedy=remedy)]
+                    [Problem(field=field, message=message, remedy=_SCHEMAS_READ)]
                 ) from error
             run = (one.model_name, one.gpu_name, one.demand, one.concurrency, one.rate)
             figures = (one.ttft_s, round(one.tpot_s, 5))
@@ -163,6 +168,17 @@ def read_latencies(path: Path, benchmarks: Benchmarks) -> tuple[list[Measurement
             seen.add((*run, *figures))
             found.append(one)
     return found, skipped
+
+
+def _points(name: str, content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of a set. Raises: InvalidInput (no list of objects)."""
+    rows = content.get("points", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        message = "must be a list of objects"
+        raise InvalidInput(
+            [Problem(field=f"sets.{name}.points", message=message, remedy=_SCHEMAS_READ)]
+        )
+    return rows
 
 
 def _document(path: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -175,9 +191,37 @@ def _document(path: Path) -> Mapping[str, Mapping[str, Any]]:
         raise InvalidInput([Problem(field=str(path), message=f"is not JSON: {error}")]) from error
     sets = document.get("sets") if isinstance(document, dict) else None
     if not isinstance(sets, dict):
-        remedy = "See docs/throughput.md for the schemas that are read"
-        raise InvalidInput([Problem(field=str(path), message="has no sets", remedy=remedy)])
+        raise InvalidInput([Problem(field=str(path), message="has no sets", remedy=_SCHEMAS_READ)])
+    for name, content in sets.items():
+        if not isinstance(content, dict):
+            message = "must be an object with points"
+            raise InvalidInput(
+                [Problem(field=f"sets.{name}", message=message, remedy=_SCHEMAS_READ)]
+            )
     return sets
+
+
+def _measurement(
+    known: Benchmarks,
+    row: Mapping[str, Any],
+    card: str,
+    model: ModelProfile,
+    layout: Layout,
+    demand: Demand,
+    **figures: Any,
+) -> Measurement:
+    """What a reader found, with the room that such servers have for the KV cache."""
+    gpu, gpu_name = known.card(card)
+    room = known.cache_tokens(model, gpu, layout, demand.context)
+    return Measurement(
+        model_name=row["model"],
+        model=model,
+        gpu_name=gpu_name,
+        gpu=gpu,
+        layout=layout,
+        demand=replace(demand, cache_tokens=room),
+        **figures,
+    )
 
 
 def _silicon_sample(
@@ -187,8 +231,6 @@ def _silicon_sample(
 
     `attn_dp` above 1 are as many attention replicas on the `tp` GPUs, with experts shared out.
     """
-    gpu, gpu_name = known.card(row["system"])
-    model = known.served(row["model"], row["precision"])
     replicas = int(row["attn_dp"])
     layout = Layout(
         tensor_parallel=int(row["tp"]) if replicas == 1 else 1,
@@ -197,19 +239,18 @@ def _silicon_sample(
     )
     demand = Demand(
         input_tokens=row["isl"] * RANDOM_MEAN,
-        output_tokens=row["osl"] * RANDOM_MEAN,
+        output_tokens=max(1.0, row["osl"] * RANDOM_MEAN),
         batched_tokens=STEP_TOKENS,
     )
-    room = known.cache_tokens(model, gpu, layout, demand.context, STEP_TOKENS)
-    return Measurement(
+    return _measurement(
+        known,
+        row,
+        row["system"],
+        known.served(row["model"], row["precision"]),
+        layout,
+        demand,
         id=row_id,
-        model_name=row["model"],
-        model=model,
-        gpu_name=gpu_name,
-        gpu=gpu,
-        layout=layout,
         load=Load.CLOSED,
-        demand=replace(demand, cache_tokens=room),
         concurrency=float(row["concurrency"]),
         rounds=ROUNDS,
         ttft_s=row["ttft_ms"] / 1000,
@@ -220,20 +261,15 @@ def _silicon_sample(
 
 def _splitwise(known: Benchmarks, row_id: str, row: Mapping[str, Any], source: str) -> Measurement:
     """Splitwise's perf_model.csv: one batch at a time, times of the prompt and of a token."""
-    gpu, gpu_name = known.card(row["hardware"])
-    model = known.model(row["model"])
-    layout = Layout(tensor_parallel=int(row["tp"]), eager=True)
-    demand = Demand(input_tokens=row["prompt"], output_tokens=row["out"])
-    room = known.cache_tokens(model, gpu, layout, demand.context, _DEFAULT_STEP_TOKENS)
-    return Measurement(
+    return _measurement(
+        known,
+        row,
+        row["hardware"],
+        known.model(row["model"]),
+        Layout(tensor_parallel=int(row["tp"]), eager=True),
+        Demand(input_tokens=row["prompt"], output_tokens=row["out"]),
         id=row_id,
-        model_name=row["model"],
-        model=model,
-        gpu_name=gpu_name,
-        gpu=gpu,
-        layout=layout,
         load=Load.BATCH,
-        demand=replace(demand, cache_tokens=room),
         concurrency=float(row["batch"]),
         ttft_s=row["prompt_ms"] / 1000,
         tpot_s=row["token_ms"] / 1000,
@@ -244,22 +280,19 @@ def _splitwise(known: Benchmarks, row_id: str, row: Mapping[str, Any], source: s
 def _guidellm(known: Benchmarks, row_id: str, row: Mapping[str, Any], source: str) -> Measurement:
     """guidellm's CSV of KAITO's benchmarks. Its times to the first token hold the 0.3 s of a
     port-forward, and are not judged."""
-    gpu, gpu_name = known.card(row["gpu"])
-    model = known.model(row["model"])
-    layout = Layout()
-    demand = Demand(
-        input_tokens=row["isl"], output_tokens=row["osl"], batched_tokens=_DEFAULT_STEP_TOKENS
-    )
-    room = known.cache_tokens(model, gpu, layout, demand.context, _DEFAULT_STEP_TOKENS)
-    return Measurement(
+    return _measurement(
+        known,
+        row,
+        row["gpu"],
+        known.model(row["model"]),
+        Layout(),
+        Demand(
+            input_tokens=row["isl"],
+            output_tokens=row["osl"],
+            batched_tokens=_DEFAULT_STEP_TOKENS,
+        ),
         id=row_id,
-        model_name=row["model"],
-        model=model,
-        gpu_name=gpu_name,
-        gpu=gpu,
-        layout=layout,
         load=Load.OPEN,
-        demand=replace(demand, cache_tokens=room),
         rate=float(str(row["load"]).removeprefix("poisson@")),
         tpot_s=row["itl_mean"] / 1000,
         source=source,
@@ -271,6 +304,18 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "splitwise_perf_model": _splitwise,
     "kaito_guidellm_phi4mini": _guidellm,
 }
+_COLUMNS: Final[tuple[tuple[frozenset[str], _Reader], ...]] = (
+    (frozenset(("system", "precision", "isl", "osl", "tp", "pp", "attn_dp")), _silicon_sample),
+    (frozenset(("hardware", "tp", "prompt", "batch", "out")), _splitwise),
+    (frozenset(("gpu", "load", "isl", "osl", "itl_mean")), _guidellm),
+)
+"""Schemas are told by what their rows are asked for, whatever the set is called."""
+_MEASURED: Final = frozenset(("ttft_ms", "tpot_ms", "prompt_ms", "token_ms", "itl_mean"))
+
+
+def _reader_of(name: str, row: Mapping[str, Any]) -> _Reader | None:
+    alike = (reader for columns, reader in _COLUMNS if columns <= row.keys())
+    return _READERS.get(name) or next(alike, None)
 
 
 def _unread(row: Mapping[str, Any]) -> tuple[SkipReason, str]:
@@ -278,7 +323,7 @@ def _unread(row: Mapping[str, Any]) -> tuple[SkipReason, str]:
     name = str(row.get("gpu", ""))
     if name.lower() not in _CARDS:
         return SkipReason.SHAPE_UNKNOWN, f"GPU {name} is not in the catalogue"
-    return SkipReason.NOT_MEASURED, "ranges over several loads, not a measurement of one"
+    return SkipReason.NOT_MEASURED, "its columns are those of no schema that is read"
 
 
 def _in_precision(model: ModelProfile, precision: str) -> ModelProfile:

@@ -9,7 +9,7 @@ from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
 from kaito.adapters.kube_api import KubeApi
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.machine_budget import MachineGuards
-from kaito.domain.machine_plan import MachineLimits
+from kaito.domain.machine_limits import MachineLimits
 from kaito.domain.ports import Clock, MachineBudget, MachineCloud, NoBudget
 from kaito.domain.provisioner import Provisioner
 from kaito.reconcile import Decisions, Ports
@@ -46,6 +46,7 @@ def kubernetes_ports(
         limits=limits or MachineLimits(),
         decisions=Decisions(catalogue, provisioner),
         budget=budget,
+        watched_from_s=clock.now_s(),
     )
 
 

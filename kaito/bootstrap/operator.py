@@ -58,6 +58,7 @@ def run_operator(
         namespace=settings.namespace,
         provisioner=settings.provisioner,
         guards=settings.guards,
+        limits=settings.limits,
         weights_class=settings.weights_class,
     )
     process = OperatorProcess(

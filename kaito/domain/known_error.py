@@ -19,7 +19,7 @@ WORST_OVER_GIB: Final[Mapping[str, tuple[int, float]]] = {
     "DeepseekV2ForCausalLM": (3, 0.11),
     "GptOssForCausalLM": (6, 0.10),
     "GraniteForCausalLM": (7, 0.21),
-    "Llama4ForConditionalGeneration": (1, 0.61),
+    "Llama4ForConditionalGeneration": (1, 0.32),
     "LlamaForCausalLM": (19, 1.54),
     "PhiForCausalLM": (1, 0.01),
     "Qwen2ForCausalLM": (3, 1.25),

@@ -105,39 +105,42 @@ def kv_cache_of(
     states: int = 1,
     block_tokens: int = KV_BLOCK_TOKENS,
 ) -> KvCache:
-    """The cache on a rank that holds `layers` of the model's layers (None: all), of each kind in
-    proportion, rounded up. A sequence has so many `states` in each layer that keeps one.
-    `block_tokens` is --block-size."""
+    """The cache on a rank that holds `layers` of the model's layers (None: all). A sequence has so
+    many `states` in each layer that keeps one. `block_tokens` is --block-size.
+
+    Groups are formed of the layers of all ranks, and a rank has its part of each: as many lists,
+    shorter blocks. Layers of a group are taken as spread evenly over the ranks, rounded up
+    (vllm/v1/core/kv_cache_utils.py, _project_kv_cache_groups_to_worker).
+    """
     here = model.layers if layers is None else layers
-
-    def share(count: int) -> int:
-        return -(-count * here // model.layers)
-
-    full = share(model.full_attention_layers)
     local, recurrent, indexer = model.local_attention, model.recurrent, model.indexer
     tokens = indexer.block_tokens if indexer else block_tokens
     kinds: list[tuple[KvGroup, int]] = []  # with the bytes of a page
-    if full:
+    if model.full_attention_layers:
         page = tokens * model.cached_bytes(model.attention, tensor_parallel)
         window = model.attention.sliding_window or 0
-        memory = Memory.WINDOW if window else Memory.CONTEXT
-        group = KvGroup(memory=memory, layers=full, block_tokens=tokens, window=window)
+        group = KvGroup(
+            memory=Memory.WINDOW if window else Memory.CONTEXT,
+            layers=model.full_attention_layers,
+            block_tokens=tokens,
+            window=window,
+        )
         kinds.append((group, page))
     if local is not None:
         page = block_tokens * model.cached_bytes(local.attention, tensor_parallel)
         group = KvGroup(
             memory=Memory.CHUNK if local.chunked else Memory.WINDOW,
-            layers=share(local.layers),
+            layers=local.layers,
             block_tokens=block_tokens,
             window=local.window,
         )
         kinds.append((group, page))
     if recurrent is not None:
-        state = ceil(recurrent.state_bytes / tensor_parallel)
+        state = recurrent.bytes_per_gpu(tensor_parallel)
         # Pages of attention grow in steps of a block until they hold a state.
         kinds = [_enlarged(group, page, ceil(state / page)) for group, page in kinds]
-        held = share(recurrent.layers)
-        kinds.append((KvGroup(memory=Memory.STATE, layers=held, states=states), state))
+        group = KvGroup(memory=Memory.STATE, layers=recurrent.layers, states=states)
+        kinds.append((group, state))
     if not kinds:
         return KvCache(block_bytes=0, groups=())
     largest = max(page for _, page in kinds)
@@ -146,9 +149,10 @@ def kv_cache_of(
     group_layers = max(counts) if evenly else min(counts)
     groups = [_enlarged(group, page, largest // page)[0] for group, page in kinds]
     # The indexer's keys lie beside the pages of its layers, in the same blocks.
-    keys = share(indexer.layers) * tokens * indexer.cached_bytes if indexer else 0
+    keys = indexer.layers * tokens * indexer.cached_bytes if indexer else 0
+    pages = ceil(Fraction(group_layers * here, model.layers)) * largest
     return KvCache(
-        block_bytes=group_layers * largest + keys,
+        block_bytes=pages + ceil(Fraction(keys * here, model.layers)),
         groups=tuple(replace(one, lists=ceil(one.layers / group_layers)) for one in groups),
     )
 

@@ -63,6 +63,7 @@ OFFERED_GPUS: Final = "kaito.sh/offered-gpus"  # ours: of each instance type of 
 WORKSPACE_FINALIZER: Final = "workspace.finalizer.kaito.sh"
 MACHINE_FINALIZER: Final = "karpenter.sh/termination"
 
+DISRUPTED_TAINT: Final = "karpenter.sh/disrupted"  # of a Node whose machine is given back
 GPU_TAINT_KEY: Final = "sku"
 GPU_TAINT_VALUE: Final = "gpu"
 GPU_RESOURCE: Final = "nvidia.com/gpu"

@@ -18,6 +18,7 @@ LAUNCHED = "Launched"
 REGISTERED = "Registered"
 INITIALIZED = "Initialized"
 READY = "Ready"
+DRAINED = "Drained"
 INSTANCE_TERMINATING = "InstanceTerminating"
 
 NO_SLOT: Final = -1  # of a machine that KAITO v0.12 ordered and nobody has adopted yet
@@ -191,9 +192,29 @@ class NodeView:
         return dict(self.slices).get(resource, 0) if resource != GPU_RESOURCE else self.gpus
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePod:
+    """A pod on a machine's Node. `workspace` is the name of the one that it serves, in its own
+    namespace; `daemon`: a DaemonSet's; `mirror`: the kubelet's own; `finished`: none of its
+    containers will run again. `tolerations` are as in its spec."""
+
+    namespace: str
+    name: str
+    uid: str
+    workspace: str = ""
+    daemon: bool = False
+    mirror: bool = False
+    finished: bool = False
+    deleting: bool = False
+    tolerations: tuple[Mapping[str, str], ...] = ()
+
+
 class CloudState(StrEnum):
+    """`STOPPED`: there, without a Node that works, until somebody starts it again."""
+
     CREATING = "Creating"
     RUNNING = "Running"
+    STOPPED = "Stopped"
     DELETING = "Deleting"
     FAILED = "Failed"
 

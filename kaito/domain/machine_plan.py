@@ -7,11 +7,11 @@ from the cloud before the next one is ordered, so that a slot never has two mach
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from kaito.domain import machine as states
-from kaito.domain.conditions import Condition, Truth, find, is_true, merge, seen_at
+from kaito.domain.conditions import Condition, condition, find, is_true
 from kaito.domain.errors import (
     CapacityUnavailable,
     MachineLimitReached,
@@ -21,19 +21,29 @@ from kaito.domain.errors import (
     Unavailable,
 )
 from kaito.domain.machine import (
-    Attempt,
     CloudMachine,
     CloudState,
     Machine,
     MachineOrder,
     NodeView,
+    Shortage,
 )
+from kaito.domain.machine_limits import MachineLimits
 from kaito.domain.machine_policy import (
     FIRST_RETRY_S,
     LONGEST_RETRY_S,
     next_attempt,
     retry_pause_s,
 )
+from kaito.domain.machine_record import (
+    RECHECK_S,
+    MachineView,
+    changes,
+    not_yet,
+    record,
+    same_record,
+)
+from kaito.domain.machine_release import finish_attempts, plan_release
 from kaito.domain.plan import (
     DeleteMachine,
     LabelNode,
@@ -41,52 +51,24 @@ from kaito.domain.plan import (
     MachinePlan,
     MachineStep,
     Note,
-    RemoveFinalizer,
     Terminate,
     WriteMachine,
 )
 
 __all__ = [
     "LONGEST_RETRY_S",
-    "MachineLimits",
-    "MachineView",
     "launch_failed",
     "orphans",
     "plan_machine",
     "retry_pause_s",
 ]
 
-RECHECK_S: Final = 15.0  # how often the cloud is asked while a machine is ordered or ends
 # While the cloud creates and starts one: that takes minutes (presets/latencies.yaml), and when its
 # Node comes or changes, the plan is made at once.
 FOLLOW_S: Final = 60.0
 ORPHAN_GRACE_S: Final = 120.0  # a machine without a record this old was not just ordered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineLimits:
-    """How long each step of a machine's life may take, in seconds.
-
-    Launch and registration: Karpenter's liveness limits (pkg/controllers/nodeclaim/lifecycle/
-    liveness.go). GPUs: cluster-autoscaler waits up to 15 min for them after the Node is ready. A
-    Node that was ready and is not any more: Karpenter's node repair waits 10 min.
-    """
-
-    launch_s: float = 300.0
-    register_s: float = 900.0
-    initialize_s: float = 1200.0
-    unhealthy_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineView:
-    """All that is known of one machine. `cloud` holds every cloud machine of this record, of
-    this attempt and earlier ones."""
-
-    machine: Machine
-    cloud: tuple[CloudMachine, ...]
-    node: NodeView | None
-    owner_exists: bool
+UNLISTED_S: Final = 30.0  # a machine that the cloud does not list for so long is gone
+_UNLISTED: Final = "InstanceNotFound"
 
 
 def plan_machine(view: MachineView, *, limits: MachineLimits, now_s: float) -> MachinePlan:
@@ -96,7 +78,7 @@ def plan_machine(view: MachineView, *, limits: MachineLimits, now_s: float) -> M
     """
     machine = view.machine
     if machine.deleting:
-        return _release(view, now_s)
+        return plan_release(view, limits, now_s)
     if not view.owner_exists:
         gone = DeleteMachine(
             claim_name=machine.claim_name, uid=machine.uid, reason="its Workspace is gone"
@@ -104,35 +86,38 @@ def plan_machine(view: MachineView, *, limits: MachineLimits, now_s: float) -> M
         return MachinePlan(steps=(gone,))
     stray = [seen for seen in view.cloud if seen.name != machine.cloud_name]
     if stray:
-        return _finish_attempts(machine, stray)
+        return finish_attempts(machine, stray)
     current = next((seen for seen in view.cloud if seen.name == machine.cloud_name), None)
     if current is None:
+        if _was_listed(machine):
+            return _unlisted(machine, view.node, now_s)
         return _order(machine, now_s, limits)
     if current.state is CloudState.FAILED:
-        registered = is_true(machine.conditions, states.REGISTERED)
-        reason = "InstanceFailed" if registered else "LaunchFailed"
-        return _give_up(machine, reason, current.error or "the cloud gave no reason", now_s)
+        return _failed(machine, current, now_s)
     if current.evicted:
         return _give_up(machine, "SpotEvicted", "the cloud takes its spot machine back", now_s)
     if current.state is CloudState.DELETING:
         return _give_up(machine, "InstanceTerminated", "the cloud is taking it away", now_s)
-    return _follow(machine, current, view.node, limits, now_s)
+    if current.state is CloudState.STOPPED and not (view.node and view.node.ready):
+        return _stopped(machine, current, now_s)
+    return _follow(view, current, limits, now_s)
+
+
+_REFUSED: Final[dict[type[PortError], str]] = {
+    CapacityUnavailable: "InsufficientCapacity",
+    QuotaExceeded: "QuotaExceeded",
+    MachineLimitReached: "MachineLimitReached",
+    Rejected: "LaunchRejected",
+}
 
 
 def launch_failed(machine: Machine, error: PortError, *, now_s: float) -> MachinePlan:
     """What to record after an order was refused; the next attempt follows after a pause."""
-    if isinstance(error, CapacityUnavailable):
-        reason = "InsufficientCapacity"
-    elif isinstance(error, QuotaExceeded):
-        reason = "QuotaExceeded"
-    elif isinstance(error, MachineLimitReached):
-        reason = "MachineLimitReached"
-    elif isinstance(error, Rejected):
-        reason = "LaunchRejected"
-    else:  # the outcome is unknown: the same order again, under the same name
+    reason = next((reason for kind, reason in _REFUSED.items() if isinstance(error, kind)), None)
+    if reason is None:  # the outcome is unknown: the same order again, under the same name
         asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
         return MachinePlan(requeue_after_s=max(FIRST_RETRY_S, asked_s or 0.0))
-    return _give_up(machine, reason, str(error), now_s, refusal=error)
+    return _give_up(machine, reason, str(error), now_s, why=error, was_refused=True)
 
 
 def orphans(
@@ -151,54 +136,12 @@ def orphans(
     )
 
 
-def _release(view: MachineView, now_s: float) -> MachinePlan:
-    machine = view.machine
-    if not machine.has_finalizer:
-        return MachinePlan()
-    asked = find(machine.conditions, states.INSTANCE_TERMINATING)
-    if asked is None or not asked.is_true:
-        terminating = _condition(states.INSTANCE_TERMINATING, "True", "Terminating", "")
-        names = sorted({seen.name for seen in view.cloud} | {machine.cloud_name})
-        terminations = [Terminate(cloud_name=name, reason="released") for name in names]
-        # Said only afterwards: who reads it relies on the cloud having been asked.
-        asked_for = _record(machine, [terminating], now_s)
-        return MachinePlan(
-            steps=(_fence(machine), *terminations, asked_for), requeue_after_s=RECHECK_S
-        )
-    if view.cloud:
-        return _finish_attempts(machine, view.cloud)
-    return MachinePlan(steps=(RemoveFinalizer(),))
-
-
-def _finish_attempts(machine: Machine, clouds: Sequence[CloudMachine]) -> MachinePlan:
-    terminations = [
-        Terminate(cloud_name=seen.name, reason="given up")
-        for seen in clouds
-        if seen.state is not CloudState.DELETING
-    ]
-    fences = [_fence(machine)] if terminations else []
-    return MachinePlan(steps=(*fences, *terminations), requeue_after_s=RECHECK_S)
-
-
-def _fence(machine: Machine) -> WriteMachine:
-    """The record as it is. To whom has a stale one, a later attempt looks like an earlier one, and
-    the machine of a new record of the same name like his own."""
-    return WriteMachine(
-        attempt=machine.attempt,
-        conditions=machine.conditions,
-        provider_id=machine.provider_id,
-        node_name=machine.node_name,
-    )
-
-
 def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan:
     attempt = machine.attempt
     pause_s = attempt.not_before_s - now_s
     # A longer one was written by a clock that was ahead.
     if 0.0 < pause_s <= LONGEST_RETRY_S and machine.spec.retry == attempt.retry:
         return MachinePlan(requeue_after_s=pause_s)
-    if machine.provider_id:
-        return _give_up(machine, "InstanceGone", "the cloud no longer has the machine", now_s)
     if attempt.started_at_s is not None and now_s - attempt.started_at_s > limits.launch_s:
         text = f"the cloud did not show the order within {limits.launch_s:.0f} s"
         return _give_up(machine, "LaunchTimeout", text, now_s)
@@ -224,8 +167,8 @@ def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan
     )
     launching = _launching(machine, str(offer))
     reason = launching.reason if launching.status == "False" else ""
-    conditions = [launching, *_not_yet(states.LAUNCHED, reason)]
-    steps: list[MachineStep] = [_record(machine, conditions, now_s, attempt=written)]
+    conditions = [launching, *not_yet(states.LAUNCHED, reason)]
+    steps: list[MachineStep] = [record(machine, conditions, now_s, attempt=written)]
     if attempt.number > 0:
         # The call that gave the last attempt back may have been lost, and its order be invisible.
         last = machine.cloud_name_of(attempt.number - 1)
@@ -239,61 +182,124 @@ def _launching(machine: Machine, chosen: str) -> Condition:
     before = find(machine.conditions, states.LAUNCHED)
     if before is not None and before.status == "False":
         return before
-    return _condition(states.LAUNCHED, "Unknown", "Launching", f"ordering {chosen}")
+    return condition(states.LAUNCHED, "Unknown", "Launching", f"ordering {chosen}")
+
+
+def _was_listed(machine: Machine) -> bool:
+    """Whether the cloud has shown the current attempt."""
+    launched = find(machine.conditions, states.LAUNCHED)
+    shown = launched is not None and (launched.is_true or launched.reason == _UNLISTED)
+    return bool(machine.provider_id) or shown
+
+
+def _unlisted(machine: Machine, node: NodeView | None, now_s: float) -> MachinePlan:
+    """A list may lag or be cut short: nothing is bought on its word alone. The machine is there
+    while its Node is ready, and gone when its Node is lost too; before it has one, the list must
+    say so twice."""
+    if node is not None and node.ready:
+        return MachinePlan(requeue_after_s=RECHECK_S)
+    launched = find(machine.conditions, states.LAUNCHED)
+    noted = launched is not None and launched.reason == _UNLISTED
+    waited = noted and launched is not None and now_s - launched.since_s >= UNLISTED_S
+    if waited or is_true(machine.conditions, states.REGISTERED):
+        return _give_up(machine, "InstanceGone", "the cloud no longer has the machine", now_s)
+    text = f"the cloud does not list {machine.cloud_name}"
+    unknown = condition(states.LAUNCHED, "Unknown", _UNLISTED, text)
+    written = same_record(machine, [unknown], now_s)
+    steps = (written,) if changes(machine, written) else ()
+    return MachinePlan(steps=steps, requeue_after_s=RECHECK_S)
+
+
+def _failed(machine: Machine, current: CloudMachine, now_s: float) -> MachinePlan:
+    """It was ordered, and cannot be had: where the cloud says what it lacks, something else is
+    asked for, as if it had refused the order."""
+    message = current.error or "the cloud gave no reason"
+    why: PortError | None = None
+    if current.shortage is Shortage.CAPACITY:
+        zones = current.other_zones
+        why = CapacityUnavailable(message, zone=current.zone, other_zones=zones)
+    elif current.shortage is Shortage.QUOTA:
+        why = QuotaExceeded(message)
+    if why is not None:
+        return _give_up(machine, _REFUSED[type(why)], message, now_s, why=why)
+    registered = is_true(machine.conditions, states.REGISTERED)
+    reason = "InstanceFailed" if registered else "LaunchFailed"
+    return _give_up(machine, reason, message, now_s)
+
+
+def _stopped(machine: Machine, current: CloudMachine, now_s: float) -> MachinePlan:
+    """Somebody has stopped it, as `az aks stop` does, and will start it again: nothing is late
+    meanwhile, and what it waits for is waited for anew after the start."""
+    text = f"{current.name} is stopped: start the cluster, or its node pool"
+    unknown = [
+        condition(kind, "Unknown", "InstanceStopped", text)
+        for kind in (states.REGISTERED, states.INITIALIZED, states.READY)
+        if kind == states.READY or not is_true(machine.conditions, kind)
+    ]
+    launched = condition(states.LAUNCHED, "True", "Launched", "")
+    written = record(
+        machine,
+        [launched, *unknown],
+        now_s,
+        attempt=replace(machine.attempt, zone=current.zone or machine.attempt.zone),
+        provider_id=current.provider_id or machine.provider_id,
+        node_name=machine.node_name,
+    )
+    if not changes(machine, written):
+        return MachinePlan(requeue_after_s=FOLLOW_S)
+    note = Note(type="Normal", reason="InstanceStopped", message=text)
+    return MachinePlan(steps=(note, written), requeue_after_s=FOLLOW_S)
 
 
 def _follow(
-    machine: Machine,
-    current: CloudMachine,
-    node: NodeView | None,
-    limits: MachineLimits,
-    now_s: float,
+    view: MachineView, current: CloudMachine, limits: MachineLimits, now_s: float
 ) -> MachinePlan:
+    machine, node = view.machine, view.node
     steps: list[MachineStep] = []
-    conditions = [_condition(states.LAUNCHED, "True", "Launched", "")]
+    conditions = [condition(states.LAUNCHED, "True", "Launched", "")]
     requeue_after_s: float | None
     if node is None:
-        if _waited_longer(machine, states.REGISTERED, limits.register_s, now_s):
+        if _waited_longer(view, states.REGISTERED, limits.register_s, now_s):
             text = f"no Node for {limits.register_s:.0f} s"
             return _give_up(machine, "RegistrationTimeout", text, now_s)
-        requeue_after_s = _look_again_s(machine, states.REGISTERED, limits.register_s, now_s)
+        requeue_after_s = _look_again_s(view, states.REGISTERED, limits.register_s, now_s)
         waiting = f"waiting for the Node of {current.name}"
         conditions += [
-            _condition(states.REGISTERED, "False", "NodeNotFound", waiting),
-            *_not_yet(states.REGISTERED),
+            condition(states.REGISTERED, "False", "NodeNotFound", waiting),
+            *not_yet(states.REGISTERED),
         ]
     else:
-        conditions.append(_condition(states.REGISTERED, "True", "Registered", ""))
+        conditions.append(condition(states.REGISTERED, "True", "Registered", ""))
         missing = _missing_labels(machine, node)
         if missing:
             steps.append(LabelNode(node_name=node.name, labels=missing))
         unready = _why_not_initialized(machine, node)
         if unready is None:
             conditions += [
-                _condition(states.INITIALIZED, "True", "Initialized", ""),
-                _condition(states.READY, "True", "Ready", ""),
+                condition(states.INITIALIZED, "True", "Initialized", ""),
+                condition(states.READY, "True", "Ready", ""),
             ]
             requeue_after_s = None
         elif is_true(machine.conditions, states.INITIALIZED):
             # Initialised once is initialised for good; the Node may come back by itself.
-            if _waited_longer(machine, states.READY, limits.unhealthy_s, now_s):
+            if _waited_longer(view, states.READY, limits.unhealthy_s, now_s):
                 text = f"{unready[1]} for {limits.unhealthy_s:.0f} s"
                 return _give_up(machine, "NodeUnhealthy", text, now_s)
-            requeue_after_s = _look_again_s(machine, states.READY, limits.unhealthy_s, now_s)
+            requeue_after_s = _look_again_s(view, states.READY, limits.unhealthy_s, now_s)
             conditions += [
-                _condition(states.INITIALIZED, "True", "Initialized", ""),
-                _condition(states.READY, "False", *unready),
+                condition(states.INITIALIZED, "True", "Initialized", ""),
+                condition(states.READY, "False", *unready),
             ]
-        elif _waited_longer(machine, states.INITIALIZED, limits.initialize_s, now_s):
+        elif _waited_longer(view, states.INITIALIZED, limits.initialize_s, now_s):
             text = f"{unready[1]} for {limits.initialize_s:.0f} s after the Node came"
             return _give_up(machine, "InitializationTimeout", text, now_s)
         else:
-            requeue_after_s = _look_again_s(machine, states.INITIALIZED, limits.initialize_s, now_s)
+            requeue_after_s = _look_again_s(view, states.INITIALIZED, limits.initialize_s, now_s)
             conditions += [
-                _condition(states.INITIALIZED, "False", *unready),
-                *_not_yet(states.INITIALIZED),
+                condition(states.INITIALIZED, "False", *unready),
+                *not_yet(states.INITIALIZED),
             ]
-    record = _record(
+    written = record(
         machine,
         conditions,
         now_s,
@@ -302,107 +308,77 @@ def _follow(
         provider_id=current.provider_id or machine.provider_id,
         node_name=node.name if node else "",
     )
-    if _changes(machine, record):
-        steps = [*_progress_notes(machine, record), record, *steps]
+    if changes(machine, written):
+        steps = [*_progress_notes(machine, written), written, *steps]
     return MachinePlan(steps=tuple(steps), requeue_after_s=requeue_after_s)
 
 
 def _give_up(
-    machine: Machine, reason: str, message: str, now_s: float, *, refusal: PortError | None = None
+    machine: Machine,
+    reason: str,
+    message: str,
+    now_s: float,
+    *,
+    why: PortError | None = None,
+    was_refused: bool = False,
 ) -> MachinePlan:
     """End the current attempt; the next is ordered once the cloud shows nothing of this one. Of one
-    that was refused (`refusal`) it never will."""
-    following = next_attempt(machine, refusal, now_s=now_s)
+    that was refused it never will. `why` says what the cloud lacks, if anything."""
+    following = next_attempt(machine, why, now_s=now_s)
     attempt = replace(following.attempt, retry=machine.spec.retry)
     how = (
         f"asks for {following.hop}" if following.hop else f"follows after {following.pause_s:.0f} s"
     )
     text = f"{message}; attempt {attempt.number + 1} {how}"
-    failed = _condition(states.LAUNCHED, "False", reason, text)
-    record = _record(
-        machine,
-        [failed, *_not_yet(states.LAUNCHED, reason)],
-        now_s,
-        attempt=attempt,
-    )
+    failed = condition(states.LAUNCHED, "False", reason, text)
+    written = record(machine, [failed, *not_yet(states.LAUNCHED, reason)], now_s, attempt=attempt)
     # The note has no attempt in it: refused again and again, it is one event that counts up.
     steps: list[MachineStep] = [Note(type="Warning", reason=reason, message=message)]
     if following.hop:
         steps.append(Note(type="Normal", reason="NextOffer", message=f"asking for {following.hop}"))
-    steps.append(record)
-    if refusal is None:
+    steps.append(written)
+    if was_refused:
+        again_after_s = min(following.pause_s, RECHECK_S)
+    else:
         steps.append(Terminate(cloud_name=machine.cloud_name, reason=reason))
-    return MachinePlan(steps=tuple(steps), requeue_after_s=min(following.pause_s, RECHECK_S))
+        again_after_s = RECHECK_S
+    return MachinePlan(steps=tuple(steps), requeue_after_s=again_after_s)
 
 
-def _record(
-    machine: Machine,
-    conditions: Sequence[Condition],
-    now_s: float,
-    *,
-    attempt: Attempt | None = None,
-    provider_id: str = "",
-    node_name: str = "",
-) -> WriteMachine:
-    stamped = seen_at(machine.generation, conditions)
-    return WriteMachine(
-        attempt=attempt or machine.attempt,
-        conditions=merge(machine.conditions, stamped, now_s=now_s),
-        provider_id=provider_id,
-        node_name=node_name,
-    )
-
-
-def _changes(machine: Machine, record: WriteMachine) -> bool:
-    return (record.attempt, record.conditions, record.provider_id, record.node_name) != (
-        machine.attempt,
-        machine.conditions,
-        machine.provider_id,
-        machine.node_name,
-    )
-
-
-def _progress_notes(machine: Machine, record: WriteMachine) -> list[MachineStep]:
+def _progress_notes(machine: Machine, written: WriteMachine) -> list[MachineStep]:
     messages = {
         states.LAUNCHED: f"the cloud is creating {machine.cloud_name}",
-        states.REGISTERED: f"Node {record.node_name} registered",
-        states.READY: f"Node {record.node_name} is ready with its GPUs",
+        states.REGISTERED: f"Node {written.node_name} registered",
+        states.READY: f"Node {written.node_name} is ready with its GPUs",
     }
     notes: list[MachineStep] = []
     for kind, message in messages.items():
-        before, after = find(machine.conditions, kind), find(record.conditions, kind)
+        before, after = find(machine.conditions, kind), find(written.conditions, kind)
         if after and after.is_true and not (before and before.is_true):
             notes.append(Note(type="Normal", reason=kind, message=message))
     return notes
 
 
-def _condition(kind: str, status: Truth, reason: str, message: str) -> Condition:
-    return Condition(type=kind, status=status, reason=reason, message=message)
-
-
-_ORDER: Final = (states.LAUNCHED, states.REGISTERED, states.INITIALIZED)
-
-
-def _not_yet(after: str, reason: str = "") -> list[Condition]:
-    """The conditions that come later than `after`: not reached; Ready names the one to wait for."""
-    later = _ORDER[_ORDER.index(after) + 1 :]
-    unreached = [_condition(kind, "Unknown", "AwaitingReconciliation", "") for kind in later]
-    return [*unreached, _condition(states.READY, "False", reason or f"Not{after}", "")]
-
-
-def _waited_longer(machine: Machine, kind: str, limit_s: float, now_s: float) -> bool:
-    """Whether the machine has been waiting for `kind` for more than `limit_s` seconds."""
-    waiting = find(machine.conditions, kind)
-    return waiting is not None and waiting.status == "False" and now_s - waiting.since_s > limit_s
-
-
-def _look_again_s(machine: Machine, kind: str, limit_s: float, now_s: float) -> float:
-    """When to look at a machine that waits for `kind`: no later than its time is up."""
-    waiting = find(machine.conditions, kind)
+def _waits_since_s(view: MachineView, kind: str) -> float | None:
+    """Since when the machine is seen to wait for `kind`, if it does."""
+    waiting = find(view.machine.conditions, kind)
     if waiting is None or waiting.status != "False":
+        return None
+    return max(waiting.since_s, view.watched_from_s)
+
+
+def _waited_longer(view: MachineView, kind: str, limit_s: float, now_s: float) -> bool:
+    """Whether the machine has been waiting for `kind` for more than `limit_s` seconds."""
+    since_s = _waits_since_s(view, kind)
+    return since_s is not None and now_s - since_s > limit_s
+
+
+def _look_again_s(view: MachineView, kind: str, limit_s: float, now_s: float) -> float:
+    """When to look at a machine that waits for `kind`: no later than its time is up."""
+    since_s = _waits_since_s(view, kind)
+    if since_s is None:
         return FOLLOW_S
-    left_s = waiting.since_s + limit_s - now_s
-    return min(FOLLOW_S, max(left_s, 0.0) + 1.0)
+    return min(FOLLOW_S, max(since_s + limit_s - now_s, 0.0) + 1.0)
 
 
 def _missing_labels(machine: Machine, node: NodeView) -> tuple[tuple[str, str], ...]:

@@ -170,7 +170,8 @@ class NextAttempt:
 
 
 def next_attempt(machine: Machine, error: PortError | None, *, now_s: float) -> NextAttempt:
-    """After the current attempt was refused with `error`, or failed or was lost (None).
+    """After the current attempt was refused with `error`, or failed for what that says, or failed
+    for another reason or was lost (None).
 
     Another zone first, then the next offer, both at once; when all have been refused, or it was no
     refusal, the first offer again after a pause that grows with every round. It starts small again
@@ -178,9 +179,11 @@ def next_attempt(machine: Machine, error: PortError | None, *, now_s: float) -> 
     """
     last, offers = machine.attempt, machine.spec.offers
     number = last.number + 1
-    if isinstance(error, CapacityUnavailable) and error.zone:
-        asked = (last.asked_zone,) if last.asked_zone else ()  # whatever zone the cloud speaks of
-        refused = tuple(dict.fromkeys((*last.refused_zones, *asked, error.zone)))
+    worked = is_true(machine.conditions, states.INITIALIZED)
+    hops = last.number if worked else last.hops
+    if isinstance(error, CapacityUnavailable):
+        known = (*last.refused_zones, last.asked_zone, error.zone)  # whatever the cloud speaks of
+        refused = tuple(zone for zone in dict.fromkeys(known) if zone)
         untried = [zone for zone in error.other_zones if zone not in refused]
         if untried:
             attempt = Attempt(
@@ -189,7 +192,7 @@ def next_attempt(machine: Machine, error: PortError | None, *, now_s: float) -> 
                 capacity_type=machine.offer.capacity_type,
                 asked_zone=untried[0],
                 refused_zones=refused,
-                hops=last.hops + 1,
+                hops=hops + 1,
             )
             hop = f"{machine.offer} in zone {untried[0]}"
             return NextAttempt(attempt=attempt, pause_s=0.0, hop=hop)
@@ -200,11 +203,9 @@ def next_attempt(machine: Machine, error: PortError | None, *, now_s: float) -> 
                 number=number,
                 instance_type=left[0].instance_type,
                 capacity_type=left[0].capacity_type,
-                hops=last.hops + 1,
+                hops=hops + 1,
             )
             return NextAttempt(attempt=attempt, pause_s=0.0, hop=str(left[0]))
-    worked = is_true(machine.conditions, states.INITIALIZED)
-    hops = last.number if worked else last.hops
     pause_s = retry_pause_s(number - hops)
     attempt = Attempt(number=number, not_before_s=float(int(now_s + pause_s)), hops=hops)
     return NextAttempt(attempt=attempt, pause_s=pause_s)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Final
 
 from kaito.domain.gpu import Gpu
@@ -54,6 +55,12 @@ class Measurement:
     ttft_s: float | None = None  # measured; None: it holds more than the engine's part
     tpot_s: float
     source: str
+
+    def __post_init__(self) -> None:
+        for name in ("ttft_s", "tpot_s", "concurrency"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < inf:
+                raise ValueError(f"Measurement: {name} must be a number above 0, got {value}")
 
     @property
     def shape(self) -> tuple[int, int, int]:

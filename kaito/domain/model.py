@@ -135,6 +135,11 @@ class RecurrentLayers:
 
     layers: int
     state_bytes: int  # of one layer and sequence
+    whole_bytes: int = 0  # the part of it that every GPU holds in full
+
+    def bytes_per_gpu(self, tensor_parallel: int) -> int:
+        """Bytes of one layer and sequence on each of so many GPUs."""
+        return self.whole_bytes + ceil((self.state_bytes - self.whole_bytes) / tensor_parallel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

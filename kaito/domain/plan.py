@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from kaito.domain.conditions import Condition
-from kaito.domain.machine import Attempt, Machine, MachineOrder, MachineSpec
+from kaito.domain.machine import Attempt, Machine, MachineOrder, MachineSpec, NodePod, Taint
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
 
@@ -169,8 +169,31 @@ class LabelNode:
     labels: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaintNode:
+    """Keep new pods off a Node."""
+
+    node_name: str
+    taint: Taint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvictPod:
+    """Ask a pod to leave its Node, as far as PodDisruptionBudgets let it."""
+
+    pod: NodePod
+
+
 MachineStep: TypeAlias = (
-    Note | WriteMachine | Launch | Terminate | LabelNode | DeleteMachine | RemoveFinalizer
+    Note
+    | WriteMachine
+    | Launch
+    | Terminate
+    | LabelNode
+    | TaintNode
+    | EvictPod
+    | DeleteMachine
+    | RemoveFinalizer
 )
 
 

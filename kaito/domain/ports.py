@@ -10,7 +10,16 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from kaito.domain.cluster_view import ClusterView, WorkloadView, WorkspaceView
-from kaito.domain.machine import CloudMachine, Machine, MachineOrder, MachineSpec, NodeView, Owner
+from kaito.domain.machine import (
+    CloudMachine,
+    Machine,
+    MachineOrder,
+    MachineSpec,
+    NodePod,
+    NodeView,
+    Owner,
+    Taint,
+)
 from kaito.domain.plan import Note, WriteMachine
 from kaito.domain.status import WorkspaceStatus
 from kaito.domain.workload import Workload
@@ -128,7 +137,10 @@ class MachineStore(Protocol):
         """Every record of kaito's, sorted by name."""
 
     def claim_names(self) -> Collection[str]:
-        """The names of all records, kaito's and others'."""
+        """The names of all records, kaito's and others'. May lag."""
+
+    def record_exists(self, claim_name: str) -> bool:
+        """Whether there is a record of that name, whoever's, read past any cache."""
 
     def workspace_uids(self) -> Collection[str]:
         """The UIDs of all Workspaces, deleted or not. May lag."""
@@ -148,6 +160,21 @@ class MachineStore(Protocol):
 
     def label_node(self, node_name: str, added: Sequence[tuple[str, str]]) -> None:
         """Add labels to a Node. Raises: NotFound."""
+
+    def pods_on(self, node_name: str) -> Sequence[NodePod]:
+        """Every pod on the Node, sorted by namespace and name, read past any cache."""
+
+    def taint_node(self, node_name: str, taint: Taint) -> None:
+        """Add a taint to a Node; one that is there already is success.
+
+        Raises: Conflict (it changed since it was read), NotFound.
+        """
+
+    def evict_pod(self, pod: NodePod) -> None:
+        """Ask for the pod's eviction, with its own grace period; gone or another UID is success.
+
+        Raises: Unavailable (also while a budget of disruptions does not allow it), Rejected.
+        """
 
     def remove_machine_finalizer(self, machine: Machine) -> None:
         """Let the record go; without finalizer or record a no-op. Raises: Conflict."""

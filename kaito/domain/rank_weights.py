@@ -3,7 +3,7 @@
 from fractions import Fraction
 from math import ceil
 
-from kaito.domain.model import BYTES_PER_PARAMETER, ModelProfile
+from kaito.domain.model import BYTES_PER_PARAMETER, Attention, ModelProfile
 from kaito.domain.vllm_defaults import stage_layers
 from kaito.domain.weights import WeightLayout
 
@@ -68,28 +68,41 @@ def _by_block(
         split = sum(one.sharded for one in blocks)
         experts = sum(one.experts for one in blocks) * padding
         whole = sum(one.replicated for one in blocks)
-        sizes.append(ceil((split + experts) / shards) + whole + layers * extra)
+        sizes.append(
+            ceil((split + experts) / shards) + whole + ceil(Fraction(extra * layers, model.layers))
+        )
         start += layers
-    sizes[0] += ceil((layout.embedding + layout.vision) / shards)
-    head = layout.lm_head
-    if not head and len(held) > 1:  # tied: the last rank has a copy of the embedding
-        head = layout.embedding
-    sizes[-1] += ceil(head / shards) + layout.final_norm
+    embedding, head = ceil(layout.embedding / shards), ceil(layout.lm_head / shards)
+    last = len(held) - 1
+    for rank in range(len(held)):
+        # A tied lm_head is the embedding, of which the last rank then has a copy.
+        tied = rank == last and not head
+        if rank == 0 or tied or layout.embedding_everywhere:
+            sizes[rank] += embedding
+        if rank == last or layout.head_everywhere:
+            sizes[rank] += head + layout.final_norm
+    sizes[0] += ceil(layout.vision / shards)
     return tuple(sizes)
 
 
 def _replicated_heads(model: ModelProfile, shards: int) -> int:
-    """What a block has beyond its share where there are more ranks than KV heads: each rank holds
-    one head of keys and values in full.
+    """What all blocks have beyond their share where there are more ranks than KV heads: each rank
+    holds one head of keys and values in full.
 
     Source: vllm-project/vllm vllm/model_executor/layers/linear.py, QKVParallelLinear.
     """
-    attention = model.attention
+    local = model.local_attention
+    extra = model.full_attention_layers * _beyond_share(model, model.attention, shards)
+    if local is not None:
+        extra += local.layers * _beyond_share(model, local.attention, shards)
+    return ceil(extra)
+
+
+def _beyond_share(model: ModelProfile, attention: Attention, shards: int) -> Fraction:
     if attention.kv_lora_rank is not None or shards <= attention.kv_heads:
-        return 0
+        return Fraction(0)
     one = (attention.head_dim + (attention.v_head_dim or attention.head_dim)) * model.hidden_size
-    share = 1 - Fraction(attention.kv_heads, shards)
-    return ceil(one * share * BYTES_PER_PARAMETER[model.dtype])
+    return one * (1 - Fraction(attention.kv_heads, shards)) * BYTES_PER_PARAMETER[model.dtype]
 
 
 def _expert_padding(model: ModelProfile, shards: int) -> Fraction:
@@ -109,8 +122,8 @@ def _expert_padding(model: ModelProfile, shards: int) -> Fraction:
 
 
 def _absorbed_projections(model: ModelProfile, shards: int) -> int:
-    """Latent attention keeps kv_b_proj a second time, unpacked to the model's number format and
-    cut into what is multiplied with queries and with outputs.
+    """What all blocks hold of kv_b_proj a second time: latent attention keeps it unpacked to the
+    model's number format, cut into what is multiplied with queries and with outputs.
 
     Source: vllm-project/vllm vllm/model_executor/layers/attention/mla_attention.py,
     process_weights_after_loading (W_UK_T, W_UV).
@@ -120,7 +133,8 @@ def _absorbed_projections(model: ModelProfile, shards: int) -> int:
     if rank is None or rope is None:
         return 0
     outputs = attention.heads * (attention.head_dim - rope) + attention.output_size
-    return ceil(rank * outputs / shards) * BYTES_PER_PARAMETER[model.dtype]
+    one = ceil(rank * outputs / shards) * BYTES_PER_PARAMETER[model.dtype]
+    return model.full_attention_layers * one
 
 
 def rotary_table_bytes(model: ModelProfile) -> int:

@@ -35,6 +35,7 @@ class WeightLayout:
     divides them by the tensor parallel size (--mm-encoder-tp-mode weights, its default).
     `rotary` are the tables of positions, on every rank in full: they are in no file and not in
     `total`, but vLLM counts them in the memory that loading the model took.
+    `embedding_everywhere` and `head_everywhere` (with the final norm): on every pipeline rank.
     """
 
     embedding: int
@@ -43,6 +44,8 @@ class WeightLayout:
     final_norm: int = 0
     vision: int = 0
     rotary: int = 0
+    embedding_everywhere: bool = False
+    head_everywhere: bool = False
 
     @property
     def total(self) -> int:

@@ -26,6 +26,8 @@ from tests.contract.kube_api_world import (
     version_of,
 )
 
+NO_UID = "00000000-0000-0000-0000-000000000000"
+
 
 class DeleteContract:
     def test_delete(self, world: World) -> None:
@@ -115,6 +117,18 @@ class DeleteContract:
         assert metadata_of(world.get(POD, "one")) == meta
         world.api.delete(POD, "one", world.namespace, grace_period_s=0)
         assert not world.exists(POD, "one")
+
+    def test_eviction_is_a_delete_with_the_pods_own_grace(self, world: World) -> None:
+        pod = world.pod("one", node=f"{world.namespace}-node")
+        with pytest.raises(ObjectConflict):
+            world.api.evict("one", world.namespace, uid=NO_UID)
+        assert "deletionTimestamp" not in metadata_of(world.get(POD, "one"))
+        world.api.evict("one", world.namespace, uid=metadata_of(pod)["uid"])
+        assert metadata_of(world.get(POD, "one"))["deletionGracePeriodSeconds"] == 30
+        world.api.evict("one", world.namespace)
+        world.api.delete(POD, "one", world.namespace, grace_period_s=0)
+        with pytest.raises(ObjectNotFound):
+            world.api.evict("one", world.namespace)
 
     def test_namespace_takes_its_content_along(self, world: World) -> None:
         name = f"{world.namespace}-extra"

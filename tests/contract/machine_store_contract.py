@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from kaito.adapters.kube_api import NODE, NODE_CLAIM, WORKSPACE, labels_of
+from kaito.adapters.kube_api import NODE, NODE_CLAIM, POD, WORKSPACE, labels_of
 from kaito.domain import labels
 from kaito.domain.conditions import Condition
 from kaito.domain.errors import Conflict, NotFound
-from kaito.domain.machine import Attempt, Machine
+from kaito.domain.machine import Attempt, Machine, Taint
+from kaito.domain.machine_release import DISRUPTED
 from kaito.domain.plan import Note, WriteMachine
 from tests.contract.store_world import StoreWorld
 
@@ -70,6 +71,14 @@ class ReadMachineContract:
         assert name not in [found.claim_name for found in world.machines.list_machines()]
         assert name in world.machines.claim_names(), "somebody's record it is all the same"
         world.kube.api.delete(NODE_CLAIM, name)
+
+    def test_whether_there_is_a_record(self, world: StoreWorld) -> None:
+        machine = world.machine(world.workspace())
+        assert world.machines.record_exists(machine.claim_name)
+        world.machines.delete_record(machine.claim_name, machine.uid)
+        assert world.machines.record_exists(machine.claim_name), "deleted, not gone"
+        world.patch(NODE_CLAIM, machine.claim_name, {"metadata": {"finalizers": None}})
+        assert not world.machines.record_exists(machine.claim_name)
 
     def test_list_is_complete_and_in_order(self, world: StoreWorld) -> None:
         first, second = world.workspace("first"), world.workspace("second")
@@ -141,6 +150,54 @@ class NodeContract:
     def test_label_what_is_not_there(self, world: StoreWorld) -> None:
         with pytest.raises(NotFound):
             world.machines.label_node(f"{world.namespace}-gone", (("a", "1"),))
+
+
+class DrainContract:
+    def test_the_pods_on_a_node(self, world: StoreWorld) -> None:
+        machine = world.machine(world.workspace())
+        name = world.node("node", machine.spec, f"test:///{world.namespace}")
+        world.kube.pod("other", node=f"{world.namespace}-other")
+        stored = [
+            world.kube.pod("web", node=name, labels={labels.WORKSPACE: "phi"}),
+            world.kube.pod("job", node=name),
+        ]
+        found = world.machines.pods_on(name)
+        assert [(pod.name, pod.workspace, pod.deleting) for pod in found] == [
+            ("job", "", False),
+            ("web", "phi", False),
+        ]
+        assert {pod.uid for pod in found} == {one["metadata"]["uid"] for one in stored}
+        assert {pod.namespace for pod in found} == {world.namespace}
+
+    def test_a_taint_is_added_once(self, world: StoreWorld) -> None:
+        machine = world.machine(world.workspace())
+        name = world.node("node", machine.spec, f"test:///{world.namespace}")
+        other = {"key": "example.com/a", "value": "b", "effect": "NoSchedule"}
+        world.patch(NODE, name, {"spec": {"taints": [other]}})
+        valued = Taint(key="example.com/a", value="b", effect="PreferNoSchedule")
+        for taint in (DISRUPTED, DISRUPTED, valued):
+            world.machines.taint_node(name, taint)
+        found = list(world.kube.api.get(NODE, name)["spec"]["taints"])
+        for each in (
+            other,
+            {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"},
+            other | {"effect": "PreferNoSchedule"},
+        ):
+            assert found.count(each) == 1, found
+        with pytest.raises(NotFound):
+            world.machines.taint_node(f"{world.namespace}-gone", DISRUPTED)
+
+    def test_an_eviction(self, world: StoreWorld) -> None:
+        machine = world.machine(world.workspace())
+        name = world.node("node", machine.spec, f"test:///{world.namespace}")
+        world.kube.pod("web", node=name)
+        (pod,) = world.machines.pods_on(name)
+        world.machines.evict_pod(replace(pod, uid=NO_UID))
+        assert world.machines.pods_on(name) == [pod], "it is another one"
+        world.machines.evict_pod(pod)
+        assert world.machines.pods_on(name) == [replace(pod, deleting=True)]
+        world.kube.api.delete(POD, "web", world.namespace, grace_period_s=0)
+        world.machines.evict_pod(pod)
 
 
 class WriteMachineContract:
@@ -284,6 +341,7 @@ class MachineStoreContract(
     ReadMachineContract,
     OwnerContract,
     NodeContract,
+    DrainContract,
     WriteMachineContract,
     ReleaseContract,
     NoteMachineContract,

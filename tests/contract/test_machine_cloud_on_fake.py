@@ -8,6 +8,7 @@ import simpy
 
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_faults import FaultyMachineCloud
+from kaito.adapters.fake.cloud_limits import CloudLimits
 from kaito.adapters.fake.faults import FailAfter, FailBefore, Fault, StaleBy
 from kaito.adapters.fake.latencies import load_latencies
 from kaito.adapters.fake.store import ObjectStore
@@ -31,8 +32,9 @@ class NoRecorder:
         return
 
 
-@pytest.fixture
-def world() -> CloudWorld:
+@pytest.fixture(params=[False, True], ids=["at-once", "late"])
+def world(request: pytest.FixtureRequest) -> CloudWorld:
+    """With `late`, stock-outs show only after the order."""
     env = simpy.Environment(initial_time=EPOCH_S)
     clock = VirtualClock(env)
     numbers = itertools.count(1)
@@ -47,6 +49,7 @@ def world() -> CloudWorld:
         now_s=clock.now_s,
         wake=slot.wake,
         recorder=NoRecorder(),
+        limits=CloudLimits(late_shortages=request.param),
     )
     slot.attach(cloud.step)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.integration.conftest import ROOT, missing_backend
 
-_LIMIT_S: Final = 300.0
+_LIMIT_S: Final = 600.0
 _ENVIRONMENT: Final = {
     "GLOO_SOCKET_IFNAME": "lo",
     "HF_HUB_OFFLINE": "1",

@@ -378,6 +378,26 @@ def test_the_certificate_is_renewed_under_the_authority_that_is_trusted(
     assert self_signed["spec"] == {"selfSigned": {}}
 
 
+def test_rights_to_order_machines_are_a_component_of_their_own() -> None:
+    manifests = objects(DEPLOY / "components" / "machines")
+    role = named(manifests, "ClusterRole", "kaito-operator-cloud")
+    (bound,) = of_kind(manifests, "ClusterRoleBinding")
+    assert bound["roleRef"]["name"] == role["metadata"]["name"]
+    (operator,) = bound["subjects"]
+    assert (operator["name"], operator["namespace"]) == ("kaito-operator", NAMESPACE)
+    rights = {
+        (resource, verb)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert rights == {
+        ("nodeclaims", "get"),
+        ("nodeclaims/status", "update"),
+        ("pods/eviction", "create"),
+    }
+
+
 @every_overlay
 def test_no_overlay_makes_the_api_server_ask_a_webhook_without_a_ca(name: str) -> None:
     assert of_kind(overlay(name), "ValidatingWebhookConfiguration") == []

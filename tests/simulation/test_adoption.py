@@ -190,6 +190,36 @@ def test_a_machine_that_is_lost_later_is_replaced() -> None:
     assert play.leftovers() == []
 
 
+def test_a_machine_that_stops_working_is_given_back_under_kaitos_name() -> None:
+    """It is followed like any other: nobody has to lose it for it to be replaced."""
+    play = serving()
+    play.start()
+    play.run(ADOPTED_WITHIN_S)
+    (life,) = play.world.running_machines()
+    play.world.node_faults.hang(life.node_name, for_s=None)
+    play.run(1500.0)
+    (new,) = play.world.running_machines()
+    assert new.order.name != new.order.claim_name == kaito.CLAIM
+    assert life.released_at_s is not None
+    assert is_ready(play.get(WORKSPACE))
+    assert [name_of(node) for node in play.world.objects(NODE)] == [new.node_name]
+
+
+def test_a_pool_whose_nodeclaim_is_gone_is_collected_and_no_other() -> None:
+    """gpu-provisioner was stopped before it could give it back."""
+    play = serving()
+    play.order("ws000000001")
+    play.store.patch(NODE_CLAIM, "ws000000001", None, {"metadata": {"finalizers": None}})
+    play.store.delete(NODE_CLAIM, "ws000000001")
+    before = play.uids(*KINDS)
+    play.world.operator.start()
+    play.run(LONG_S)
+    (left,) = play.world.running_machines()
+    assert left.order.name == kaito.CLAIM
+    assert is_ready(play.get(WORKSPACE))
+    assert play.uids(POD, STATEFUL_SET, NODE_CLAIM).items() <= before.items()
+
+
 def test_a_service_that_is_missing_is_made_again_and_finds_kaitos_pods() -> None:
     play = serving()
     play.start()

@@ -136,3 +136,10 @@ def test_aks_needs_to_know_which_cluster(
     code, out, err = run("operator", "run", "--provisioner=aks", *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(expected)
+
+
+def test_a_bad_time_out_names_flag_and_value() -> None:
+    code, _, err = run("operator", "run", "--launch-timeout", "soon", "--drain-timeout", "0s")
+    assert code == 2
+    assert "--launch-timeout: must be a length of time, got 'soon'" in err
+    assert "--drain-timeout: must not be zero, got '0s'" in err

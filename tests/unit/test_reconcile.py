@@ -1,6 +1,6 @@
 """Rounds over a Kubernetes API in memory: what happens between two calls, and when calls fail."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kaito.adapters.fake.store import ObjectStore
+from kaito.adapters.k8s.machine_store import KubeMachineStore
 from kaito.adapters.k8s.node_claims import to_node_claim
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
@@ -16,6 +17,7 @@ from kaito.adapters.kube_api import (
     EVENT,
     NODE,
     NODE_CLAIM,
+    POD,
     STATEFUL_SET,
     WORKSPACE,
     Forbidden,
@@ -37,6 +39,7 @@ from kaito.domain.errors import (
 )
 from kaito.domain.machine import CloudMachine, CloudState, MachineOrder
 from kaito.domain.machine_plan import ORPHAN_GRACE_S
+from kaito.domain.machine_release import DRAIN_RECHECK_S
 from kaito.reconcile import (
     RESYNC_S,
     Decisions,
@@ -121,10 +124,17 @@ class Counted:
 
 
 class MoodyStore(ObjectStore):
-    """A store that answers the next status with `error`, and creates nothing `sealed`."""
+    """A store that answers the next status with `error`, and creates nothing `sealed`. A budget
+    keeps pods that are `guarded` from being evicted."""
 
     error: Exception | None = None
     sealed: Resource | None = None
+    guarded: Collection[str] = ()
+
+    def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
+        if name in self.guarded:
+            raise ServerUnavailable("Cannot evict pod: disruption budget", code=429)
+        super().evict(name, namespace, uid=uid)
 
     def create(self, resource: Resource, body: KubeObject) -> KubeObject:
         if resource is self.sealed:
@@ -601,6 +611,81 @@ def test_a_record_for_nobody_is_released_before_it_is_ordered(world: World) -> N
     assert world.cloud.orders == []
 
 
+# --- drained before it is given back ---
+
+
+def on_the_machine(world: World, *names: str, **metadata: Any) -> str:
+    """Pods of somebody else on the Workspace's machine, whose record is deleted; its name."""
+    world.apply()
+    world.settle()
+    (claim,) = world.store.list(NODE_CLAIM).items
+    for name in names:
+        spec = {
+            "nodeName": claim["status"]["nodeName"],
+            "containers": [{"name": "web", "image": "registry.test/web:1"}],
+        }
+        meta = {"name": name, "namespace": "default", **metadata}
+        world.store.create(POD, {"metadata": meta, "spec": spec})
+    world.store.delete(NODE_CLAIM, name_of(claim))
+    return name_of(claim)
+
+
+def leaving(world: World) -> list[str]:
+    return [
+        name_of(pod)
+        for pod in world.store.list(POD).items
+        if "deletionTimestamp" in pod["metadata"]
+    ]
+
+
+def test_pods_leave_a_node_before_its_machine_does(world: World) -> None:
+    name = on_the_machine(world, "web")
+    outcome(reconcile_machine(world.ports, name))
+    (node,) = world.store.list(NODE).items
+    assert node["spec"]["taints"] == [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]
+    assert leaving(world) == ["web"]
+    drained = world.conditions(NODE_CLAIM, name)["Drained"]
+    assert (drained["status"], drained["reason"]) == ("Unknown", "Draining")
+    assert "Draining" in world.events()
+    before = world.store.resource_version
+    world.clock.seconds += 30
+    ended = outcome(reconcile_machine(world.ports, name))
+    assert (ended.again_after_s, world.store.resource_version) == (DRAIN_RECHECK_S, before)
+    assert len(world.cloud.machines) == 1
+    world.store.delete(POD, "web", "default", grace_period_s=0)
+    outcome(reconcile_machine(world.ports, name))
+    assert world.cloud.machines == {}
+    assert world.conditions(NODE_CLAIM, name)["Drained"]["status"] == "True"
+
+
+def test_a_pod_that_may_not_leave_keeps_neither_the_others_nor_the_machine(world: World) -> None:
+    name = on_the_machine(world, "a", "b", "c")
+    world.store.guarded = {"a", "b"}
+    outcome(reconcile_machine(world.ports, name))
+    assert leaving(world) == ["c"]
+    world.store.delete(POD, "c", "default", grace_period_s=0)
+    world.store.guarded = {"b"}
+    world.clock.seconds += 30
+    outcome(reconcile_machine(world.ports, name))
+    assert leaving(world) == ["a"]
+    world.clock.seconds += world.ports.limits.drain_s
+    outcome(reconcile_machine(world.ports, name))
+    assert world.cloud.machines == {}
+    drained = world.conditions(NODE_CLAIM, name)["Drained"]
+    assert (drained["status"], drained["reason"]) == ("False", "DrainTimeout")
+    assert "default/a, default/b are still there" in drained["message"]
+
+
+def test_the_pods_of_a_deleted_workspace_hold_nothing_up(world: World) -> None:
+    name = on_the_machine(world, "phi-0", labels={labels.WORKSPACE: "phi"})
+    world.store.delete(WORKSPACE, "phi", "default")
+    outcome(reconcile_machine(world.ports, name))
+    assert world.cloud.machines == {}
+    assert leaving(world) == []
+    (node,) = world.store.list(NODE).items
+    assert "taints" not in node["spec"]
+
+
 # --- orphans ---
 
 
@@ -631,6 +716,30 @@ def test_a_machine_that_kaito_recorded_is_no_orphan(world: World) -> None:
     outcome(collect_orphans(world.ports, every_s=120.0))
     assert set(world.cloud.machines) == {there.name}
     assert "deletionTimestamp" not in world.store.get(NODE_CLAIM, there.claim_name)["metadata"]
+
+
+def test_a_record_that_the_cache_has_not_seen_yet_keeps_its_machine(world: World) -> None:
+    class Behind(KubeMachineStore):
+        def claim_names(self) -> Collection[str]:
+            return ()
+
+    there, gone = orphaned(world, 5), orphaned(world, 6)
+    claim = to_node_claim(machine_spec(5))
+    claim["metadata"]["name"] = there.claim_name
+    world.store.create(NODE_CLAIM, claim)
+    ports = replace(world.ports, machines=Behind(world.store, world.clock, live=world.store))
+    outcome(collect_orphans(ports, every_s=120.0))
+    assert set(world.cloud.machines) == {there.name}, f"not {gone.name}"
+
+
+def test_a_machine_that_was_just_made_and_one_that_is_stopped(world: World) -> None:
+    """The one may still get its record, and nobody has one for the other."""
+    new = replace(orphaned(world, 5), created_at_s=NOW_S)
+    world.cloud.machines[new.name] = new
+    stopped = orphaned(world, 6)
+    world.cloud.machines[stopped.name] = replace(stopped, state=CloudState.STOPPED)
+    outcome(collect_orphans(world.ports, every_s=120.0))
+    assert set(world.cloud.machines) == {new.name}
 
 
 def test_one_orphan_that_stays_does_not_keep_the_others(world: World) -> None:

@@ -202,9 +202,11 @@ def _state(pool: AgentPool) -> CloudState:
         return CloudState.DELETING
     if said in _COMING:
         return CloudState.CREATING
-    if said in _FAILED and not _is_stopped(pool):
+    if _is_stopped(pool):
+        return CloudState.STOPPED
+    if said in _FAILED:
         return CloudState.FAILED
-    return CloudState.RUNNING  # it was there before it was updated, upgraded, stopped or started
+    return CloudState.RUNNING  # it was there before it was updated, upgraded or started
 
 
 def _is_stopped(pool: AgentPool) -> bool:

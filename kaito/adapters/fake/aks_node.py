@@ -1,7 +1,7 @@
 """The Node of an AKS machine with GPUs, as its kubelet registers it."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from kaito.adapters.fake.kubernetes_version import VERSION
@@ -9,6 +9,7 @@ from kaito.adapters.fake.pods import with_condition
 from kaito.adapters.kube_api import NODE, KubeObject, labels_of
 from kaito.domain import labels
 from kaito.domain.gpu import InstanceType
+from kaito.domain.machine import Taint
 from kaito.domain.timestamps import to_rfc3339
 
 # AKS keeps some of a node's memory for itself; the twin takes a round share. Of the disk, the
@@ -19,7 +20,7 @@ _KUBELET_PORT: Final = 10250
 # AKS's default subnet is 10.224.0.0/16, in which Azure keeps the first four addresses.
 _FIRST_ADDRESS: Final = 4
 _ADDRESSES: Final = 0x10000 - _FIRST_ADDRESS - 1
-_IMAGE_VERSION: Final = "AKSUbuntu-2204gen2containerd-202609.22.0"
+IMAGE_VERSION: Final = "AKSUbuntu-2204gen2containerd-202609.22.0"
 _RUNS: Final[Mapping[str, str]] = {
     "architecture": "amd64",
     "containerRuntimeVersion": "containerd://1.7.28-1",
@@ -29,6 +30,10 @@ _RUNS: Final[Mapping[str, str]] = {
     "operatingSystem": "linux",
     "osImage": "Ubuntu 22.04.5 LTS",
 }
+GPU_TAINT: Final = Taint(
+    key=labels.GPU_TAINT_KEY, value=labels.GPU_TAINT_VALUE, effect="NoSchedule"
+)
+SPOT_TAINT: Final = Taint(key=labels.AZURE_SPOT, value=labels.AZURE_SPOT_VALUE, effect="NoSchedule")
 _CONDITIONS: Final = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "sufficient memory available"),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "no disk pressure"),
@@ -64,13 +69,12 @@ def aks_node(
     address: str,
     now_s: float,
     spot: bool = False,
+    taints: Sequence[Taint] = (GPU_TAINT,),
 ) -> dict[str, Any]:
     """A Node that is ready but for its GPUs: the driver makes them known later."""
     own = _labels(name, pool, instance_type.name, zone, region)
-    taints = [(labels.GPU_TAINT_KEY, labels.GPU_TAINT_VALUE)]
     if spot:
         own[labels.AZURE_SPOT] = labels.AZURE_SPOT_VALUE
-        taints.append((labels.AZURE_SPOT, labels.AZURE_SPOT_VALUE))
     return {
         "apiVersion": NODE.api_version,
         "kind": NODE.kind,
@@ -84,9 +88,7 @@ def aks_node(
         },
         "spec": {
             "providerID": provider_id,
-            "taints": [
-                {"key": key, "value": value, "effect": "NoSchedule"} for key, value in taints
-            ],
+            "taints": taints_of_node(taints, spot=spot),
         },
         "status": {
             "addresses": [
@@ -99,6 +101,13 @@ def aks_node(
             **_resources(instance_type, disk_bytes),
         },
     }
+
+
+def taints_of_node(taints: Sequence[Taint], *, spot: bool) -> list[dict[str, str]]:
+    """As a Node's spec has them; AKS taints the Nodes of spot machines itself."""
+    if spot and SPOT_TAINT not in taints:
+        taints = (*taints, SPOT_TAINT)
+    return [{"key": one.key, "value": one.value, "effect": one.effect} for one in taints]
 
 
 def is_spot(node: KubeObject) -> bool:
@@ -144,7 +153,7 @@ def _labels(name: str, pool: str, instance: str, zone: str, region: str) -> dict
         "kubernetes.azure.com/accelerator": "nvidia",
         labels.AZURE_AGENT_POOL: pool,
         "kubernetes.azure.com/mode": "user",
-        "kubernetes.azure.com/node-image-version": _IMAGE_VERSION,
+        "kubernetes.azure.com/node-image-version": IMAGE_VERSION,
         "kubernetes.azure.com/os-sku": "Ubuntu",
         "kubernetes.azure.com/role": "agent",
         labels.ARCHITECTURE: "amd64",

@@ -1,37 +1,40 @@
 """A cloud that sells GPU machines, each with its Node: stands in for AKS agent pools."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Final
 
-from kaito.adapters.fake.aks_node import aks_node, internal_address, preempted, unreachable
+from kaito.adapters.fake.aks_node import GPU_TAINT, internal_address
 from kaito.adapters.fake.cloud_limits import CloudLimits, with_changes
+from kaito.adapters.fake.cloud_nodes import CloudNodes
 from kaito.adapters.fake.cloud_supply import CloudSupply
 from kaito.adapters.fake.container_phases import Recorder
 from kaito.adapters.fake.latencies import Latencies
 from kaito.adapters.fake.machine_life import (
     MACHINE_ORDER,
     MachineLife,
-    annotations_for,
+    NodeNames,
     life_of,
-    pool_of,
 )
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.fake.timers import Timers
 from kaito.adapters.kube_api import (
-    NODE,
-    AlreadyExists,
     KubeApi,
     KubeObject,
     ObjectConflict,
-    ObjectNotFound,
     ServerUnavailable,
 )
-from kaito.domain import labels
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
-from kaito.domain.errors import PortError, Rejected
-from kaito.domain.machine import CapacityType, CloudMachine, CloudState, MachineOrder
+from kaito.domain.errors import CapacityUnavailable, PortError, Rejected
+from kaito.domain.machine import (
+    CapacityType,
+    CloudMachine,
+    CloudState,
+    MachineOrder,
+    Shortage,
+    Taint,
+)
 
 NODE_PROVISION: Final = "node provision"
 GPU_DRIVER: Final = "GPU driver"
@@ -61,15 +64,16 @@ class FakeGpuCloud:
         recorder: Recorder,
         limits: CloudLimits | None = None,
     ) -> None:
-        self._api = api
+        self._nodes = CloudNodes(api, region)
         self._catalogue = catalogue
         self._latencies = latencies
         self._streams = streams
-        self._region = region
         self._now_s = now_s
         self._wake = wake
         self._recorder = recorder
         self._live: dict[str, MachineLife] = {}
+        self._by_node: dict[str, MachineLife] = {}
+        self.names = NodeNames()  # of the Nodes of machines that are ordered from now on
         self._names_of: dict[str, dict[str, None]] = {}  # of every order, by claim
         self._lives: list[MachineLife] = []
         self._addresses: set[str] = set()
@@ -83,6 +87,16 @@ class FakeGpuCloud:
         """Every machine that was ever ordered, in order of their orders."""
         return self._lives
 
+    @property
+    def live(self) -> Mapping[str, MachineLife]:
+        """The machines that there are, by name, those that do not show yet among them."""
+        return self._live
+
+    @property
+    def supply(self) -> CloudSupply:
+        """What stands between an order and a machine."""
+        return self._supply
+
     def refuse(self, errors: Iterable[PortError]) -> None:
         """Answer the next orders for new machines with these errors, one each."""
         self._refusals.extend(errors)
@@ -92,9 +106,8 @@ class FakeGpuCloud:
         limits = with_changes(self._supply.limits, changes, changed)
         self._supply.change(limits, changes.stock if "stock" in changed else {})
         if "evictions_per_hour" in changed:
-            for life in self._live.values():
-                if life.state is CloudState.RUNNING:
-                    self._supply.starts(life.order.name, life.order.capacity_type, self._now_s())
+            for life in self._running():
+                self._supply.starts(life.order.name, life.order.capacity_type, self._now_s())
         self._wake()
 
     def lose_zone(self, zone: int, for_s: float) -> None:
@@ -109,9 +122,7 @@ class FakeGpuCloud:
     def evict_spot(self, share: float) -> None:
         """Want back this share of the spot machines, from 0 to 1, rounded up: the oldest first."""
         running = [
-            life
-            for life in self._live.values()
-            if life.order.capacity_type is CapacityType.SPOT and life.state is CloudState.RUNNING
+            life for life in self._running() if life.order.capacity_type is CapacityType.SPOT
         ]
         for life in running[: ceil(len(running) * share)]:
             self._supply.market.evict(life.order.name, self._now_s())
@@ -119,8 +130,14 @@ class FakeGpuCloud:
 
     def launch(self, order: MachineOrder) -> None:
         self._supply.write(order.name)
-        if order.name in self._live:
-            return
+        if order.name not in self._live:
+            self.order(order)
+
+    def order(self, order: MachineOrder, taints: Sequence[Taint] = (GPU_TAINT,)) -> None:
+        """Sell a machine under a name that no other has; no call is counted.
+
+        Raises: Rejected, MachineLimitReached, QuotaExceeded, CapacityUnavailable.
+        """
         if self._refusals:
             raise self._refusals.pop(0)
         try:
@@ -129,14 +146,20 @@ class FakeGpuCloud:
             raise Rejected(f"VM size {order.instance_type} is not offered") from error
         now_s = self._now_s()
         zone = self._supply.zone_for(order)
-        self._supply.sell(instance_type, order.capacity_type, zone)
+        late = self._supply.limits.late_shortages
+        if late:
+            self._supply.reserve(instance_type, order.capacity_type)
+        else:
+            self._supply.sell(instance_type, order.capacity_type, zone)
         life = MachineLife(
             order=order,
             instance_type=instance_type,
             zone=self._supply.stock.name_of(zone),
-            sold_in=zone,
+            sold_in=None if late else zone,
             address=self._free_address(),
             ordered_at_s=now_s,
+            names=self.names,
+            taints=tuple(taints),
         )
         self._keep(life)
         self._enter(life, MACHINE_ORDER, "machine_launch", now_s)
@@ -144,6 +167,10 @@ class FakeGpuCloud:
 
     def terminate(self, cloud_name: str) -> None:
         self._supply.read()
+        self.give_back(cloud_name)
+
+    def give_back(self, cloud_name: str) -> None:
+        """As `terminate`; no call is counted."""
         life = self._live.get(cloud_name)
         if life is None or life.state is CloudState.DELETING:
             return
@@ -180,6 +207,8 @@ class FakeGpuCloud:
                 provider_id=life.provider_id,
                 created_at_s=life.ordered_at_s,
                 error=life.error,
+                shortage=life.shortage,
+                other_zones=life.other_zones,
                 evicted=life.evicted,
             )
             for name in sorted(names)
@@ -206,6 +235,13 @@ class FakeGpuCloud:
         self._wake()
         return adopted
 
+    def _running(self) -> list[MachineLife]:
+        return [
+            life
+            for life in self._live.values()
+            if life.state is CloudState.RUNNING and life.stopped_at_s is None
+        ]
+
     def has_node(self, node_name: str) -> bool:
         """Whether a machine of this cloud that works stands behind the Node."""
         return self._behind(node_name) is not None and not self.is_lost(node_name)
@@ -216,7 +252,59 @@ class FakeGpuCloud:
         return life is not None and bool(life.error)
 
     def _behind(self, node_name: str) -> MachineLife | None:
-        return self._live.get(pool_of(node_name))
+        return self._by_node.get(node_name)
+
+    def let_fail(self, cloud_name: str, why: str) -> None:
+        """The machine, whose order has just been taken, will fail half-way."""
+        self._live[cloud_name].fails_with = why
+
+    def try_again(self, cloud_name: str) -> None:
+        """Begin anew with a machine that failed before it had a Node."""
+        life, now_s = self._live[cloud_name], self._now_s()
+        life.state, life.error, life.fails_with = CloudState.CREATING, "", ""
+        life.shortage, life.other_zones = None, ()
+        self._enter(life, MACHINE_ORDER, "machine_launch", now_s)
+        self._wake()
+
+    def relabel(
+        self, cloud_name: str, given_labels: Mapping[str, str], taints: Sequence[Taint]
+    ) -> None:
+        """Give the machine's Node other labels of its own, and other taints."""
+        life = self._live[cloud_name]
+        gone = dict.fromkeys(life.order.labels.keys() - given_labels.keys())
+        life.order = replace(life.order, labels=dict(given_labels))
+        life.taints = tuple(taints)
+        life.relabel = {**(life.relabel or {}), **gone, **given_labels}
+        if life.registered:
+            self._stale_nodes[life.node_name] = life
+        self._wake()
+
+    def stop(self) -> None:
+        """Deallocate every machine, as `az aks stop` does: the Nodes go, what was ordered stays."""
+        now_s = self._now_s()
+        for life in self._live.values():
+            if life.stopped_at_s is not None or life.state is CloudState.DELETING or life.error:
+                continue
+            self._leave(life, now_s, "stopped")
+            self._timers.set(life.order.name, None)
+            self._supply.market.leave(life.order.name)
+            life.stopped_at_s, life.registered, life.ready_at_s = now_s, False, None
+            self._stale_nodes[life.node_name] = life
+        self._wake()
+
+    def start(self) -> None:
+        """Bring every machine back that `stop` has deallocated, each with a new Node."""
+        now_s = self._now_s()
+        for life in self._live.values():
+            if life.stopped_at_s is None or life.state is CloudState.DELETING:
+                continue
+            life.stopped_s += now_s - life.stopped_at_s
+            life.stopped_at_s = None
+            if life.visible:
+                self._enter(life, NODE_PROVISION, "node_provision", now_s)
+            else:
+                self._enter(life, MACHINE_ORDER, "machine_launch", now_s)
+        self._wake()
 
     def step(self, now_s: float) -> float | None:
         """Do what is due; the next time something will be."""
@@ -227,7 +315,7 @@ class FakeGpuCloud:
                 self._advance(life, now_s)
         for life in list(self._stale_nodes.values()):
             try:
-                self._write_node(life, now_s)
+                self._nodes.write(life, now_s)
             except (ServerUnavailable, ObjectConflict):
                 return self._next_s(now_s + _RETRY_S)
             del self._stale_nodes[life.node_name]
@@ -255,6 +343,7 @@ class FakeGpuCloud:
         name, capacity_type = life.order.name, life.order.capacity_type
         life.released_at_s = now_s
         del self._live[name]
+        del self._by_node[life.node_name]
         self._addresses.discard(life.address)
         self._supply.market.leave(name)
         self._supply.take_back(life.instance_type, capacity_type, life.sold_in)
@@ -272,6 +361,7 @@ class FakeGpuCloud:
 
     def _keep(self, life: MachineLife) -> None:
         self._live[life.order.name] = life
+        self._by_node[life.node_name] = life
         self._addresses.add(life.address)
         self._lives.append(life)
         self._names_of.setdefault(life.order.claim_name, {})[life.order.name] = None
@@ -281,7 +371,9 @@ class FakeGpuCloud:
         self._leave(life, now_s, life.instance_type.name)
         if ended == MACHINE_ORDER:
             life.visible = True
-            life.fails_with = self._supply.why_it_fails(life.order.name)
+            if not self._allocate(life):
+                return
+            life.fails_with = life.fails_with or self._supply.why_it_fails(life.order.name)
             self._enter(life, NODE_PROVISION, "node_provision", now_s)
         elif ended == NODE_PROVISION and life.fails_with:
             self._fail(life, life.fails_with)
@@ -297,6 +389,23 @@ class FakeGpuCloud:
         if life.node_at_s is not None:
             self._stale_nodes[life.node_name] = life
 
+    def _allocate(self, life: MachineLife) -> bool:
+        """Whether there is a machine for the order after all; else it has failed."""
+        if life.sold_in is not None:
+            return True
+        first = self._supply.stock.number_of(life.zone)
+        others = [] if life.order.zone else self._supply.zones_of(life.order.instance_type)
+        try:
+            life.sold_in = self._supply.allocate(
+                life.instance_type, [first, *(zone for zone in others if zone != first)]
+            )
+        except CapacityUnavailable as error:
+            life.shortage, life.other_zones = Shortage.CAPACITY, error.other_zones
+            self._fail(life, str(error))
+            return False
+        life.zone = self._supply.stock.name_of(life.sold_in)
+        return True
+
     def _enter(self, life: MachineLife, phase: str, latency: str, now_s: float) -> None:
         life.phase, life.phase_since_s = phase, now_s
         subject = f"Machine/{life.order.claim_name}"
@@ -310,59 +419,9 @@ class FakeGpuCloud:
             self._recorder.phase(subject, life.phase, life.phase_since_s, now_s, detail)
             life.phase = ""
 
-    def _write_node(self, life: MachineLife, now_s: float) -> None:
-        """Bring the machine's Node up to date. Raises: as `KubeApi`."""
-        if life.released_at_s is not None:
-            with suppress(ObjectNotFound):
-                self._api.delete(NODE, life.node_name)
-            return
-        if not life.registered:
-            with suppress(AlreadyExists):
-                self._api.create(NODE, self._node(life, now_s))
-            life.registered = True
-        with suppress(ObjectNotFound):
-            self._tell_trouble(life, now_s)
-        if life.ready_at_s is not None and not life.error:
-            # Somebody may have deleted the Node object; the machine itself goes on.
-            with suppress(ObjectNotFound):
-                self._offer_gpus(life)
-
-    def _node(self, life: MachineLife, now_s: float) -> KubeObject:
-        return aks_node(
-            name=life.node_name,
-            pool=life.order.name,
-            given_labels=life.order.labels,
-            annotations=annotations_for(life),
-            instance_type=life.instance_type,
-            disk_bytes=life.order.disk_bytes,
-            zone=life.zone,
-            region=self._region,
-            provider_id=life.provider_id,
-            address=life.address,
-            now_s=now_s,
-            spot=life.order.capacity_type is CapacityType.SPOT,
-        )
-
-    def _tell_trouble(self, life: MachineLife, now_s: float) -> None:
-        """Say on the Node that its machine has failed, or is about to be evicted."""
-        if not life.error and not life.evicted:
-            return
-        node = self._api.get(NODE, life.node_name)
-        say = unreachable if life.error else preempted
-        patch = {
-            "metadata": {"resourceVersion": node["metadata"]["resourceVersion"]},
-            "status": {"conditions": say(node, now_s)},
-        }
-        self._api.patch(NODE, life.node_name, None, patch, subresource="status")
-
     def _free_address(self) -> str:
         """Each machine's own, one after the other, as long as the subnet has any left."""
         number = len(self._lives)
         while internal_address(number) in self._addresses:
             number += 1
         return internal_address(number)
-
-    def _offer_gpus(self, life: MachineLife) -> None:
-        gpus = {labels.GPU_RESOURCE: str(life.instance_type.gpu_count)}
-        patch = {"status": {"capacity": gpus, "allocatable": gpus}}
-        self._api.patch(NODE, life.node_name, None, patch, subresource="status")

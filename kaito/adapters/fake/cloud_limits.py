@@ -38,6 +38,8 @@ class CloudLimits:
     be had; a family or place that is not named is not limited. `create_failure_rate` is the share
     of machines, from 0 to 1, that fail half-way; `evictions_per_hour` concerns each spot machine.
     `put_rate` is for the calls about one machine that create it, `other_rate` for all the others.
+    With `late_shortages` an order is taken whatever the stock is, and fails a little later, as
+    those of Azure do; `restricted` places refuse every order, and say so at once.
     """
 
     quota_vcpus: Mapping[str, int] = field(default_factory=dict)
@@ -47,6 +49,8 @@ class CloudLimits:
     evictions_per_hour: float = 0.0
     put_rate: Rate | None = None
     other_rate: Rate | None = None
+    late_shortages: bool = False
+    restricted: frozenset[Place] = frozenset()
 
 
 class TokenBucket:
@@ -97,6 +101,10 @@ class Quota:
         self._region = region
         self._used: dict[str, int] = {}
         self._machines = 0
+
+    def used(self, family: str) -> int:
+        """vCPUs of the family, or of `SPOT_QUOTA`, that machines have now."""
+        return self._used.get(family, 0)
 
     def take(
         self, instance_type: InstanceType, capacity_type: CapacityType, limits: CloudLimits

@@ -1,13 +1,14 @@
 """All that stands between an order and a machine: throttling, quota, stock, failures, evictions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from kaito.adapters.fake.cloud_limits import CloudLimits, Place, Quota, Throttle
 from kaito.adapters.fake.cloud_stock import ZONES, CloudStock
 from kaito.adapters.fake.spot_market import SpotMarket
 from kaito.adapters.fake.streams import Streams
-from kaito.domain.errors import PortError, Rejected
+from kaito.domain.errors import CapacityUnavailable, PortError, Rejected
 from kaito.domain.gpu import InstanceType
 from kaito.domain.machine import CapacityType, MachineOrder
 
@@ -53,25 +54,69 @@ class CloudSupply:
         self._throttle.admit("put", name, self._now_s())
 
     def zone_for(self, order: MachineOrder) -> int:
-        """The zone that is asked for, or one drawn. Raises: Rejected (there is no such zone)."""
+        """The zone that is asked for, or one drawn.
+
+        Raises: Rejected (there is no such zone), CapacityUnavailable (it is restricted).
+        """
         if order.zone:
             try:
-                return self.stock.number_of(order.zone)
+                zone = self.stock.number_of(order.zone)
             except ValueError as error:
                 raise Rejected(str(error)) from error
-        return self._streams.get(f"cloud/{order.name}").randint(1, ZONES)
+        else:
+            zone = self._streams.get(f"cloud/{order.name}").randint(1, ZONES)
+        allowed = self.zones_of(order.instance_type)
+        if zone in allowed:
+            return zone
+        if allowed and not order.zone:
+            return allowed[zone % len(allowed)]
+        raise CapacityUnavailable(
+            f"{order.instance_type} is not available to this subscription in {order.zone}".rstrip(),
+            zone=order.zone,
+            other_zones=[self.stock.name_of(other) for other in allowed],
+        )
+
+    def zones_of(self, instance_type: str) -> list[int]:
+        """Where the type is not restricted."""
+        places = ((instance_type.lower(), zone) for zone in range(1, ZONES + 1))
+        return [place[1] for place in places if place not in self._limits.restricted]
+
+    def used_vcpus(self, family: str) -> int:
+        """vCPUs of the family, or of `SPOT_QUOTA`, that machines have now."""
+        return self._quota.used(family)
 
     def sell(self, instance_type: InstanceType, capacity_type: CapacityType, zone: int) -> None:
         """Take a machine out of quota and stock, or out of neither.
 
         Raises: MachineLimitReached, QuotaExceeded, CapacityUnavailable.
         """
-        self._quota.take(instance_type, capacity_type, self._limits)
+        self.reserve(instance_type, capacity_type)
         try:
             self.stock.take(instance_type.name, zone, self._now_s())
         except PortError:
             self._quota.give_back(instance_type, capacity_type)
             raise
+
+    def reserve(self, instance_type: InstanceType, capacity_type: CapacityType) -> None:
+        """Take a machine out of the quota only. Raises: MachineLimitReached, QuotaExceeded."""
+        self._quota.take(instance_type, capacity_type, self._limits)
+
+    def allocate(self, instance_type: InstanceType, zones: Sequence[int]) -> int:
+        """Take a machine out of the stock of the first zone that has one.
+
+        Raises: CapacityUnavailable (none has; it names the zone if only one was asked).
+        """
+        for zone in zones[:-1]:
+            with suppress(CapacityUnavailable):
+                self.stock.take(instance_type.name, zone, self._now_s())
+                return zone
+        try:
+            self.stock.take(instance_type.name, zones[-1], self._now_s())
+        except CapacityUnavailable as error:
+            if len(zones) == 1:
+                raise
+            raise CapacityUnavailable(f"no zone has a {instance_type.name} left") from error
+        return zones[-1]
 
     def count(self, instance_type: InstanceType, capacity_type: CapacityType) -> None:
         """Count a machine that is there already against the quota, whatever its limit."""

@@ -25,7 +25,7 @@ from kaito.adapters.kube_api import (
 
 ResultT = TypeVar("ResultT")
 Verb: TypeAlias = Literal[
-    "get", "list", "create", "replace", "replace_status", "patch", "delete", "watch"
+    "get", "list", "create", "replace", "replace_status", "patch", "delete", "evict", "watch"
 ]
 
 
@@ -223,6 +223,9 @@ class FaultyKubeApi:
                 grace_period_s=grace_period_s,
             ),
         )
+
+    def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
+        self._through(self._choose("evict"), lambda: self._inner.evict(name, namespace, uid=uid))
 
     def watch(
         self,

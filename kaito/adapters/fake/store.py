@@ -14,6 +14,7 @@ from kaito.adapters.fake.watch_log import LogWatch
 from kaito.adapters.fake.writes import INITIAL_NAMESPACES, Writes
 from kaito.adapters.kube_api import (
     NAMESPACE,
+    POD,
     RESOURCES,
     WORKSPACE_V1ALPHA1,
     EventType,
@@ -176,6 +177,10 @@ class ObjectStore:
             propagation=propagation,
             grace_period_s=grace_period_s,
         )
+
+    def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
+        """See `KubeApi.evict`. There are no PodDisruptionBudgets."""
+        self.delete(POD, name, namespace, uid=uid)
 
     def finalize_namespace(self, name: str) -> None:
         """Say that a terminating namespace is empty, so that it can go: the call of the namespace

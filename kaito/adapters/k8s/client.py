@@ -16,6 +16,7 @@ from kaito.adapters.k8s.client_http import Answer, HttpTransport, Query, Timeout
 from kaito.adapters.k8s.client_retry import RetryPolicy, retry_pause_s
 from kaito.adapters.k8s.client_watch import ClientWatch, WatchSettings
 from kaito.adapters.kube_api import (
+    POD,
     FrozenDict,
     Gone,
     InvalidObject,
@@ -182,6 +183,26 @@ class KubernetesClientApi:
                     raise  # else an earlier attempt, whose answer was lost, has done it
 
         self._repeated(attempt, repeatable=bool(preconditions))
+
+    def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
+        """See `KubeApi.evict`. It is never repeated: who is told to wait comes back later."""
+        try:
+            self._evict("policy/v1", name, namespace, uid)
+        except InvalidObject:  # Kubernetes before 1.22 does not know that version
+            self._evict("policy/v1beta1", name, namespace, uid)
+
+    def _evict(self, version: str, name: str, namespace: str, uid: str | None) -> None:
+        body: dict[str, Any] = {
+            "apiVersion": version,
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        if uid is not None:
+            body["deleteOptions"] = {"preconditions": {"uid": uid}}
+        try:
+            self._once("POST", f"{_object_path(POD, name, namespace)}/eviction", {}, body)
+        except NotAnswered as error:
+            raise ServerUnavailable(str(error)) from error
 
     def watch(
         self,

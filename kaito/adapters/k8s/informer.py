@@ -180,6 +180,10 @@ class InformerCache:
             grace_period_s=grace_period_s,
         )
 
+    def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
+        """See `KubeApi.evict`."""
+        self._api.evict(name, namespace, uid=uid)
+
     def watch(
         self,
         resource: Resource,

@@ -1,23 +1,27 @@
 """The domain's `MachineStore` over a Kubernetes API: machines are NodeClaims."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from kaito.adapters.k8s import event_recorder, node_claims
 from kaito.adapters.k8s.errors import as_port_errors
 from kaito.adapters.k8s.node_lookup import NodeLookup
 from kaito.adapters.k8s.parsed import Parsed
+from kaito.adapters.k8s.pods import to_node_pod
 from kaito.adapters.k8s.workspace_store import delete_claim
 from kaito.adapters.kube_api import (
     NODE,
     NODE_CLAIM,
+    POD,
     WORKSPACE,
     KubeApi,
+    ObjectConflict,
     ObjectNotFound,
     name_of,
 )
 from kaito.domain import labels
 from kaito.domain.errors import NotFound
-from kaito.domain.machine import Machine, NodeView
+from kaito.domain.machine import Machine, NodePod, NodeView, Taint
 from kaito.domain.plan import Note, WriteMachine
 from kaito.domain.ports import Clock
 
@@ -25,12 +29,14 @@ from kaito.domain.ports import Clock
 class KubeMachineStore:
     """Machines' records and Nodes, through the Kubernetes API.
 
-    `live` is asked where a cached answer could buy a machine for nobody; it may be `api` itself.
+    `live` is asked where a cached answer could buy a machine for nobody, or give one back that is
+    wanted; it may be `api` itself.
     `namespace`: the machines of other namespaces' Workspaces are somebody else's; empty: of all.
     """
 
     def __init__(self, api: KubeApi, clock: Clock, *, live: KubeApi, namespace: str = "") -> None:
         self._api = api
+        self._namespace = namespace or None
         self._owned = {labels.WORKSPACE_NAMESPACE: namespace} if namespace else None
         self._clock = clock
         self._live = live
@@ -58,6 +64,14 @@ class KubeMachineStore:
     def claim_names(self) -> Collection[str]:
         with as_port_errors():
             return {name_of(claim) for claim in self._api.list(NODE_CLAIM).items}
+
+    def record_exists(self, claim_name: str) -> bool:
+        with as_port_errors():
+            try:
+                self._live.get(NODE_CLAIM, claim_name)
+            except ObjectNotFound:
+                return False
+        return True
 
     def workspace_uids(self) -> Collection[str]:
         with as_port_errors():
@@ -115,6 +129,32 @@ class KubeMachineStore:
     def label_node(self, node_name: str, added: Sequence[tuple[str, str]]) -> None:
         with as_port_errors():
             self._api.patch(NODE, node_name, None, {"metadata": {"labels": dict(added)}})
+
+    def pods_on(self, node_name: str) -> Sequence[NodePod]:
+        """Of one namespace only, where kaito may list no others. By Node, no cache is asked."""
+        with as_port_errors():
+            on_node = {"spec.nodeName": node_name}
+            found = self._api.list(POD, self._namespace, fields=on_node).items
+        return [to_node_pod(pod) for pod in found]
+
+    def taint_node(self, node_name: str, taint: Taint) -> None:
+        with as_port_errors():
+            node = self._api.get(NODE, node_name)
+            present = (node.get("spec") or {}).get("taints") or ()
+            added = {"key": taint.key, "effect": taint.effect}
+            if taint.value:
+                added["value"] = taint.value
+            if any((one["key"], one["effect"]) == (taint.key, taint.effect) for one in present):
+                return
+            patch = {
+                "metadata": {"resourceVersion": node["metadata"]["resourceVersion"]},
+                "spec": {"taints": [*present, added]},
+            }
+            self._api.patch(NODE, node_name, None, patch)
+
+    def evict_pod(self, pod: NodePod) -> None:
+        with as_port_errors(), suppress(ObjectNotFound, ObjectConflict):
+            self._api.evict(pod.name, pod.namespace, uid=pod.uid)
 
     def remove_machine_finalizer(self, machine: Machine) -> None:
         with as_port_errors():

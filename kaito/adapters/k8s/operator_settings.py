@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kaito.adapters.k8s.runner import DEFAULT_WORKERS
 from kaito.domain.machine_budget import MachineGuards
+from kaito.domain.machine_limits import MachineLimits
 from kaito.domain.names import DEFAULT_STORAGE_CLASS
 from kaito.domain.provisioner import Provisioner
 
@@ -13,7 +14,8 @@ from kaito.domain.provisioner import Provisioner
 class OperatorSettings:
     """Read once from flags and environment. `lease_namespace` empty: no leader election.
     `namespace` empty: Workspaces of every namespace. `models`: a file or folder of the user's own.
-    `weights_class` empty: weights live on the OS disk.
+    `weights_class` empty: weights live on the OS disk. `limits` are for machines that kaito orders
+    from a cloud itself.
     """
 
     provisioner: Provisioner = Provisioner.KARPENTER
@@ -26,3 +28,4 @@ class OperatorSettings:
     models: Path | None = None
     weights_class: str = DEFAULT_STORAGE_CLASS
     guards: MachineGuards = field(default_factory=MachineGuards)
+    limits: MachineLimits = field(default_factory=MachineLimits)

@@ -7,10 +7,19 @@ The reasons and their order are KAITO v0.12's (pkg/workspace/controllers/workspa
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from kaito.adapters.kube_api import KubeObject, condition_of, is_true
+from kaito.adapters.kube_api import (
+    KubeObject,
+    annotations_of,
+    condition_of,
+    is_true,
+    labels_of,
+)
+from kaito.domain import labels
 from kaito.domain.cluster_view import PodEnd, PodView
+from kaito.domain.machine import NodePod
 from kaito.domain.timestamps import from_rfc3339
 
+_MIRROR: Final = "kubernetes.io/config.mirror"  # on the kubelet's own pods (k8s.io/api/core/v1)
 _IMAGE_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 _START_REASONS: Final = frozenset(
     {"CreateContainerError", "CreateContainerConfigError", "RunContainerError", "StartError"}
@@ -37,6 +46,23 @@ def to_pod_view(pod: KubeObject) -> PodView:
         message=message,
         restarts=sum(found.get("restartCount", 0) for found in _containers(status)),
         end=_end(pod, status),
+    )
+
+
+def to_node_pod(pod: KubeObject) -> NodePod:
+    """The pod as the drain of its Node sees it."""
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    owners = metadata.get("ownerReferences") or ()
+    return NodePod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        workspace=labels_of(pod).get(labels.WORKSPACE, ""),
+        daemon=any(one.get("controller") and one["kind"] == "DaemonSet" for one in owners),
+        mirror=_MIRROR in annotations_of(pod),
+        finished=(pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"},
+        deleting="deletionTimestamp" in metadata,
+        tolerations=tuple(spec.get("tolerations") or ()),
     )
 
 

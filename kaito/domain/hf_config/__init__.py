@@ -11,8 +11,14 @@ from typing import Any, Final
 
 from kaito.domain.errors import InvalidModel
 from kaito.domain.hf_config.architectures import KNOWN_TO_VLLM
+from kaito.domain.hf_config.class_defaults import completed_text
 from kaito.domain.hf_config.config import Config, invalid
-from kaito.domain.hf_config.families import READERS, TEXT_MODELS
+from kaito.domain.hf_config.families import (
+    EMBEDDING_EVERYWHERE,
+    HEAD_EVERYWHERE,
+    READERS,
+    TEXT_MODELS,
+)
 from kaito.domain.hf_config.formats import part_bytes, predominant
 from kaito.domain.hf_config.parts import Cache, Decoder, Part, Share
 from kaito.domain.hf_config.quantization import Scheme, cache_dtype, scheme_of
@@ -35,7 +41,14 @@ __all__ = ["InvalidModel", "profile_from_config"]
 _VOCABULARY_MULTIPLE: Final = 64  # vllm .../vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE
 _DISK_BESIDE_WEIGHTS: Final = 80 * GIB  # image and working space, as in KAITO's catalogue
 _SPARSE_ATTENTION: Final = (9, 0)  # vllm/v1/attention/backends/mla/flashmla_sparse.py
-_LIMIT: Final = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+_LIMIT: Final = (  # vllm/transformers_utils/model_arch_config_convertor.py
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+)
+_FALCON_LIMIT: Final = 2048  # that of transformers' class; published files do not state it
 
 
 def profile_from_config(
@@ -55,7 +68,7 @@ def profile_from_config(
     whole = Config(config)
     architecture = _architecture(whole)
     inner = whole.section("text_config", "llm_config", "language_config")
-    text = inner or whole
+    text = whole if inner is None else completed_text(inner)
     language = TEXT_MODELS.get(architecture, architecture)
     if language not in READERS and inner is not None:
         language = next(iter(inner.strings("architectures")), language)
@@ -70,13 +83,19 @@ def profile_from_config(
     scheme = scheme_of(whole, text, linears)
     width = BYTES_PER_PARAMETER[dtype]
     layout, quantization = _layout(decoder, vocabulary, scheme, tied=tied, width=width)
-    positions = text.integer(*_LIMIT)
+    falcon = text.text("model_type") == "falcon"
+    # Goes before the others, as with Command R: derive_max_model_len_and_key of that module.
+    positions = text.optional("model_max_length") or text.integer(
+        *_LIMIT, default=_FALCON_LIMIT if falcon else None
+    )
     limit = context_limit(text, positions)
-    tower = vision_parameters(whole, decoder.hidden)
+    tower = vision_parameters(whole, architecture, decoder.hidden)
     video = architecture.startswith("Qwen") and architecture != language
     layout = replace(
         layout,
         vision=tower * width,
+        embedding_everywhere=language in EMBEDDING_EVERYWHERE,
+        head_everywhere=language in HEAD_EVERYWHERE,
         rotary=rotary_elements(text, decoder, positions, video=video) * width,
     )
     parameters = _parameters(decoder, vocabulary, tied=tied) + tower
@@ -112,8 +131,10 @@ def profile_from_config(
         )
         if decoder.local and decoder.window
         else None,
-        recurrent=RecurrentLayers(layers=states, state_bytes=decoder.state_bytes)
-        if states
+        recurrent=RecurrentLayers(
+            layers=states, state_bytes=decoder.state.size, whole_bytes=decoder.state.whole
+        )
+        if states and decoder.state
         else None,
         cacheless_layers=decoder.count(Cache.NONE),
         indexer=decoder.indexer,
@@ -176,9 +197,12 @@ def _tied(text: Config, whole: Config) -> bool:
     return (text if inner else whole).switch("tie_word_embeddings", default=_tied_by_default(text))
 
 
+_TIED: Final = ("cohere", "ernie4_5", "falcon", "gemma", "minicpm", "smollm3", "starcoder2")
+
+
 def _tied_by_default(text: Config) -> bool:
     """Source: the families' configuration classes in huggingface/transformers."""
-    return text.text("model_type").startswith(("gemma", "falcon", "cohere", "starcoder2"))
+    return text.text("model_type").startswith(_TIED)
 
 
 def _layout(

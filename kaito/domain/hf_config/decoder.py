@@ -207,7 +207,8 @@ def intermediate_size(config: Config, hidden: int, mixture: Mixture | None) -> i
     """Of the dense MLP; where every block has experts, of the shared or a routed one."""
     if mixture is not None and all(mixture.where):
         return mixture.shared or mixture.size
-    return config.integer(*MLP, default=4 * hidden if "n_head" in config else None)
+    four_fold = "n_head" in config or config.text("model_type") == "falcon"
+    return config.integer(*MLP, default=4 * hidden if four_fold else None)
 
 
 def layer_kinds(config: Config, layers: int, style: Style) -> tuple[Cache, ...]:

@@ -43,6 +43,7 @@ _STYLES: Final[Mapping[str, Style]] = {
     "DeepseekV2ForCausalLM": _LLAMA,
     "DeepseekV3ForCausalLM": _DEEPSEEK,
     "DeepseekV32ForCausalLM": _DEEPSEEK,
+    "Dots1ForCausalLM": Style(norm="head", correction=True),
     "Ernie4_5ForCausalLM": _LLAMA,
     "Ernie4_5_MoeForCausalLM": _DEEPSEEK,
     "Exaone4ForCausalLM": Style(norm="head"),
@@ -63,6 +64,7 @@ _STYLES: Final[Mapping[str, Style]] = {
     "GraniteForCausalLM": _LLAMA,
     "GraniteMoeForCausalLM": Style(experts_name="block_sparse_moe"),
     "GraniteMoeSharedForCausalLM": Style(experts_name="block_sparse_moe"),
+    "HunYuanDenseV1ForCausalLM": _QWEN3,
     "InternLM2ForCausalLM": _LLAMA,
     "InternLM3ForCausalLM": _LLAMA,
     "InternLMForCausalLM": _LLAMA,
@@ -74,6 +76,7 @@ _STYLES: Final[Mapping[str, Style]] = {
     "MiMoForCausalLM": Style(output_bias=False),
     "MiMoV2FlashForCausalLM": Style(output_bias=False, correction=True),
     "MiMoV2ForCausalLM": Style(output_bias=False, correction=True),
+    "MiniCPMForCausalLM": _LLAMA,
     "MiniMaxM2ForCausalLM": Style(norm="layer", experts_name="block_sparse_moe", correction=True),
     "MiniMaxM3ForCausalLM": Style(norm="head", experts_name="block_sparse_moe", correction=True),
     "Ministral3ForCausalLM": _LLAMA,
@@ -94,6 +97,7 @@ _STYLES: Final[Mapping[str, Style]] = {
     "Qwen3MoeForCausalLM": _QWEN3,
     "SeedOssForCausalLM": Style(output_bias=False),
     "SmolLM3ForCausalLM": _LLAMA,
+    "SolarForCausalLM": _LLAMA,
     "StableLmForCausalLM": Style(output_bias=False, norm_bias=True),
     "Starcoder2ForCausalLM": Style(qkv_bias=True, mlp_bias=True, norm_bias=True, gated_mlp=False),
     "Step3p5ForCausalLM": _STEP,
@@ -111,6 +115,39 @@ READERS: Final[Mapping[str, Reader]] = {
     "Qwen3_5MoeForCausalLM": read_qwen_next,
 }
 """By the class name in `architectures`."""
+
+HEAD_EVERYWHERE: Final = frozenset(
+    {
+        "FalconForCausalLM",
+        "Gemma3ForCausalLM",
+        "Gemma4ForCausalLM",
+        "GemmaForCausalLM",
+        "GptOssForCausalLM",
+        "GraniteMoeForCausalLM",
+        "GraniteMoeHybridForCausalLM",
+        "GraniteMoeSharedForCausalLM",
+        "InternLM2ForCausalLM",
+        "MixtralForCausalLM",
+        "NemotronHForCausalLM",
+        "OlmoeForCausalLM",
+        "PhiMoEForCausalLM",
+        "Qwen2MoeForCausalLM",
+        "Qwen3MoeForCausalLM",
+        "Qwen3NextForCausalLM",
+        "StableLmForCausalLM",
+    }
+)
+"""Language models whose modules make embedding and lm_head on every pipeline rank, needed there or
+not."""
+
+EMBEDDING_EVERYWHERE: Final = HEAD_EVERYWHERE | {
+    "Cohere2ForCausalLM",
+    "CohereForCausalLM",
+    "Gemma2ForCausalLM",
+    "Qwen3_5ForCausalLM",
+    "Qwen3_5MoeForCausalLM",
+}
+"""Those, and some that make only the embedding so."""
 
 TEXT_MODELS: Final[Mapping[str, str]] = {
     "Gemma3ForConditionalGeneration": "Gemma3ForCausalLM",

@@ -88,12 +88,20 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a recurrent block keeps of a sequence, in bytes; `whole` of them lie on every rank."""
+
+    size: int
+    whole: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decoder:
     """A language model without embedding and lm_head; sizes are elements.
 
     `attention` is of the blocks that cache the whole context, `local` of those with a window of
-    `window` tokens (`chunked`: of the chunk that a token is in), `state_bytes` of those with a
-    state. `beside` are parts outside of blocks, held with the embedding.
+    `window` tokens (`chunked`: of the chunk that a token is in), `state` of those with
+    one. `beside` are parts outside of blocks, held with the embedding.
     """
 
     hidden: int
@@ -103,7 +111,7 @@ class Decoder:
     local: Attention | None = None
     window: int | None = None
     chunked: bool = False
-    state_bytes: int = 0
+    state: State | None = None
     indexer: Indexer | None = None
     experts: Experts | None = None
     final_norm: int = 0

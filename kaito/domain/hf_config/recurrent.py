@@ -24,18 +24,20 @@ from kaito.domain.hf_config.decoder import (
     layer_kinds,
     read_mixture,
 )
-from kaito.domain.hf_config.feed_forward import dense_parts, mixture_of
+from kaito.domain.hf_config.feed_forward import Mixture, dense_parts, mixture_of
 from kaito.domain.hf_config.parts import (
     Cache,
     Decoder,
     Part,
     Share,
+    State,
     below,
     matrix,
     router,
     vector,
     whole,
 )
+from kaito.domain.model import Attention
 
 _FLOAT32: Final = 4
 _BYTES_16_BIT: Final = 2
@@ -83,7 +85,7 @@ def read_nemotron_h(config: Config) -> Decoder:
             for layer, letter in enumerate(pattern)
         ),
         # vllm/model_executor/models/config.py, NemotronHForCausalLMConfig, has the default.
-        state_bytes=_mamba2_state(config, "float32") if "M" in pattern else 0,
+        state=_mamba2_state(config, "float32") if "M" in pattern else None,
         experts=mixture.experts(hidden) if mixture else None,
         final_norm=hidden,
         rotary=False,
@@ -125,24 +127,62 @@ def _mamba2_parts(config: Config, hidden: int) -> list[Part]:
     bias = config.switch("mamba_proj_bias")
     kernel = config.integer("conv_kernel", "mamba_d_conv")
     taps = kernel + all(config.switch(key, default=True) for key in _CONV_BIAS)
-    return [
-        matrix("in_proj", inner + convolved + heads, hidden, bias=bias),
-        vector("conv1d", convolved * taps, share=Share.SPLIT),
+    heads_only = inner if _one_group(config) else convolved
+    parts = [
+        matrix("in_proj", inner + heads_only + heads, hidden, bias=bias),
+        vector("conv1d", heads_only * taps, share=Share.SPLIT),
         vector("A", heads, share=Share.SPLIT, element_bytes=_FLOAT32),
         vector("D", heads, share=Share.SPLIT),
         vector("dt_bias", heads, share=Share.SPLIT),
         vector("norm", inner, share=Share.SPLIT),
         matrix("out_proj", hidden, inner, bias=bias),
     ]
+    if heads_only < convolved:
+        parts.append(whole("in_proj", convolved - heads_only, hidden, bias=bias))
+        parts.append(vector("conv1d", (convolved - heads_only) * taps))
+    return parts
 
 
-def _mamba2_state(config: Config, default: str = "") -> int:
-    """Bytes of one layer and sequence: the convolution's last inputs, and a matrix per head."""
+def _one_group(config: Config) -> bool:
+    """Whether all heads share one B and C, which every rank then holds (vllm/model_executor/layers/
+    mamba/mamba_utils.py, extra_groups_for_head_shards)."""
+    return config.integer("n_groups", "mamba_n_groups") == 1
+
+
+def _mamba2_state(config: Config, default: str = "") -> State:
+    """Of one layer and sequence: the convolution's last inputs, and a matrix per head."""
     inner, convolved, _ = _mamba2_sizes(config)
-    kernel = config.integer("conv_kernel", "mamba_d_conv")
+    recent = (config.integer("conv_kernel", "mamba_d_conv") - 1) * _BYTES_16_BIT
     matrices = inner * config.integer("ssm_state_size", "mamba_d_state")
-    return convolved * (kernel - 1) * _BYTES_16_BIT + matrices * _state_element_bytes(
-        config, default
+    return State(
+        size=convolved * recent + matrices * _state_element_bytes(config, default),
+        whole=(convolved - inner) * recent if _one_group(config) else 0,
+    )
+
+
+def _hybrid(
+    hidden: int,
+    size: int,
+    attention: Attention,
+    blocks: tuple[tuple[Cache, tuple[Part, ...]], ...],
+    *,
+    state: State,
+    mixture: Mixture | None,
+    rotary: bool = True,
+) -> Decoder:
+    """A decoder of such blocks, each with two norms; `size` is that of its MLP."""
+    norms = vector("norms", 2 * hidden)
+    return Decoder(
+        hidden=hidden,
+        intermediate=size,
+        attention=attention,
+        blocks=tuple(
+            block(layer, kind, (*parts, norms)) for layer, (kind, parts) in enumerate(blocks)
+        ),
+        state=state,
+        experts=mixture.experts(hidden) if mixture else None,
+        final_norm=hidden,
+        rotary=rotary,
     )
 
 
@@ -164,18 +204,13 @@ def read_granite_hybrid(config: Config) -> Decoder:
     }
     dense = below("shared_mlp", dense_parts(hidden, size))
     rest = feed_forwards(mixture, layers, hidden, dense)
-    norms = vector("norms", 2 * hidden)
-    return Decoder(
-        hidden=hidden,
-        intermediate=size,
-        attention=attention,
-        blocks=tuple(
-            block(layer, kind, (*mixers[kind], *rest[layer], norms))
-            for layer, kind in enumerate(kinds)
-        ),
-        state_bytes=_mamba2_state(config),
-        experts=mixture.experts(hidden) if mixture else None,
-        final_norm=hidden,
+    return _hybrid(
+        hidden,
+        size,
+        attention,
+        tuple((kind, (*mixers[kind], *rest[layer])) for layer, kind in enumerate(kinds)),
+        state=_mamba2_state(config),
+        mixture=mixture,
         rotary=config.text("position_embedding_type") == "rope",
     )
 
@@ -201,18 +236,13 @@ def read_qwen_next(config: Config) -> Decoder:
     }
     dense = below("mlp", dense_parts(hidden, size))
     rest = feed_forwards(mixture, layers, hidden, dense)
-    norms = vector("norms", 2 * hidden)
-    return Decoder(
-        hidden=hidden,
-        intermediate=size,
-        attention=attention,
-        blocks=tuple(
-            block(layer, kind, (*mixers[kind], *rest[layer], norms))
-            for layer, kind in enumerate(kinds)
-        ),
-        state_bytes=_delta_net_state(config),
-        experts=mixture.experts(hidden) if mixture else None,
-        final_norm=hidden,
+    return _hybrid(
+        hidden,
+        size,
+        attention,
+        tuple((kind, (*mixers[kind], *rest[layer])) for layer, kind in enumerate(kinds)),
+        state=_delta_net_state(config),
+        mixture=mixture,
     )
 
 
@@ -239,12 +269,12 @@ def _delta_net_parts(config: Config, hidden: int) -> list[Part]:
     ]
 
 
-def _delta_net_state(config: Config) -> int:
+def _delta_net_state(config: Config) -> State:
     keys, values, _ = _delta_net_sizes(config)
     kernel = config.integer("linear_conv_kernel_dim")
     matrices = values * config.integer("linear_key_head_dim")
     recent = (2 * keys + values) * (kernel - 1) * _BYTES_16_BIT
-    return recent + matrices * _state_element_bytes(config)
+    return State(size=recent + matrices * _state_element_bytes(config))
 
 
 def read_kimi_linear(config: Config) -> Decoder:
@@ -281,20 +311,17 @@ def read_kimi_linear(config: Config) -> Decoder:
     }
     dense = below("mlp", dense_parts(hidden, size))
     rest = feed_forwards(mixture, layers, hidden, dense)
-    norms = vector("norms", 2 * hidden)
     kinds = tuple(Cache.FULL if layer + 1 in full else Cache.STATE for layer in range(layers))
-    return Decoder(
-        hidden=hidden,
-        intermediate=size,
-        attention=attention,
-        blocks=tuple(
-            block(layer, kind, (*mixers[kind], *rest[layer], norms))
-            for layer, kind in enumerate(kinds)
+    return _hybrid(
+        hidden,
+        size,
+        attention,
+        tuple((kind, (*mixers[kind], *rest[layer])) for layer, kind in enumerate(kinds)),
+        state=State(
+            size=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT
+            + heads * head_dim * head_dim * _FLOAT32
         ),
-        state_bytes=3 * heads * head_dim * (kernel - 1) * _BYTES_16_BIT
-        + heads * head_dim * head_dim * _FLOAT32,
-        experts=mixture.experts(hidden) if mixture else None,
-        final_norm=hidden,
+        mixture=mixture,
         rotary=False,
     )
 

@@ -34,7 +34,8 @@ def context_limit(config: Config, positions: int) -> int:
     """
     parameters = _parameters(config, "full_attention")
     longrope = parameters.text("rope_type", "type") == "longrope"  # it is stretched already
-    return positions if longrope else _positions(parameters, positions)
+    stretched = longrope or _is_gemma3(config)
+    return positions if stretched else _positions(parameters, positions)
 
 
 def _parameters(config: Config, kind: str) -> Config:
@@ -43,13 +44,27 @@ def _parameters(config: Config, kind: str) -> Config:
     if section is None:
         return Config({}, config.field("rope_scaling"))
     nested = section.values.get(kind)
-    return Config(nested, section.field(kind)) if isinstance(nested, Mapping) else section
+    if isinstance(nested, Mapping):
+        return Config(nested, section.field(kind))
+    plain = kind == "sliding_attention" and _is_gemma3(config)
+    return Config({}, section.field(kind)) if plain else section
+
+
+def _is_gemma3(config: Config) -> bool:
+    """Its windows have a base frequency of their own and are not stretched, told or not; its
+    max_position_embeddings is what stretching leads to."""
+    return config.text("model_type").startswith("gemma3")
 
 
 def _differs(config: Config, full: Config, other: Config, decoder: Decoder) -> bool:
     bases = ("rope_local_base_freq", "swa_rope_theta")
     shapes = decoder.local is not None and decoder.local.head_dim != decoder.attention.head_dim
-    return shapes or full.values != other.values or any(key in config for key in bases)
+    return (
+        shapes
+        or _is_gemma3(config)
+        or full.values != other.values
+        or any(key in config for key in bases)
+    )
 
 
 def _rotated(config: Config, parameters: Config, head_dim: int) -> int:

@@ -8,6 +8,7 @@ mille of that, which are left out.
 from dataclasses import dataclass
 from typing import Final
 
+from kaito.domain.hf_config.class_defaults import vision_tower
 from kaito.domain.hf_config.config import Config
 
 _HIDDEN: Final = ("embed_dim", "hidden_size", "vt_hidden_size")
@@ -26,12 +27,12 @@ class _Projector:
     copies: int = 1
 
 
-def vision_parameters(config: Config, text_hidden: int) -> int:
+def vision_parameters(config: Config, architecture: str, text_hidden: int) -> int:
     """Parameters of what is described by `config`, a whole config.json; 0 without a tower.
 
     Raises: InvalidModel (sizes that are missing).
     """
-    tower = config.section("vision_config", "visual")
+    tower = vision_tower(config, architecture)
     if tower is None:
         return 0
     hidden, layers = tower.integer(*_HIDDEN), tower.integer(*_LAYERS)
@@ -82,9 +83,9 @@ def _extra(config: Config, tower: Config, kind: str) -> int:
     """Layers that merge patches before the projector."""
     if kind == "llama4_vision_model":
         # Its adapter: two layers over four patches that were shuffled into one.
-        hidden, size = tower.integer(*_HIDDEN), tower.integer(*_MLP)
-        outputs = tower.integer("vision_output_dim", default=4096)
-        return size * outputs + outputs * outputs if size == 4 * hidden else 0
+        inputs = tower.integer("projector_input_dim", default=4096)
+        outputs = tower.integer("projector_output_dim", default=4096)
+        return tower.integer(*_MLP) * inputs + inputs * outputs
     if kind == "pixtral":
         hidden = tower.integer(*_HIDDEN)
         return hidden * hidden * config.integer("spatial_merge_size", default=1) ** 2

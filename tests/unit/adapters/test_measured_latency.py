@@ -25,6 +25,16 @@ ROW = {
     "ttft_ms": 50.0,
     "tpot_ms": 5.0,
 }
+SPLIT = {
+    "model": "llama-2-70b",
+    "hardware": "a100-80gb",
+    "tp": 8,
+    "prompt": 512,
+    "batch": 4,
+    "out": 128,
+    "prompt_ms": 300.0,
+    "token_ms": 45.0,
+}
 SHAPE = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -93,18 +103,8 @@ def test_names_that_differ_in_publisher_and_tuning_are_one_shape(tmp_path: Path)
 
 
 def test_a_batch_of_splitwise(tmp_path: Path) -> None:
-    row = {
-        "model": "llama-2-70b",
-        "hardware": "a100-80gb",
-        "tp": 8,
-        "prompt": 512,
-        "batch": 4,
-        "out": 128,
-        "prompt_ms": 300.0,
-        "token_ms": 45.0,
-    }
     [one, capped], _ = read(
-        tmp_path, "splitwise_perf_model", row, {**row, "hardware": "h100-80gb-pcap"}
+        tmp_path, "splitwise_perf_model", SPLIT, {**SPLIT, "hardware": "h100-80gb-pcap"}
     )
     assert (one.load, one.concurrency, one.layout.eager) == (Load.BATCH, 4, True)
     assert one.gpu.memory_bandwidth_bytes_per_s == 2_039_000_000_000  # the SXM card
@@ -153,9 +153,34 @@ def test_sets_that_nobody_reads_are_skipped(tmp_path: Path) -> None:
         ("shape unknown", "GPU RTX4090 is not in the catalogue"),
         (
             "KV or utilisation not measured",
-            "ranges over several loads, not a measurement of one",
+            "its columns are those of no schema that is read",
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "load"), [(ROW, Load.CLOSED), (SPLIT, Load.BATCH)], ids=["InferenceMAX", "Splitwise"]
+)
+def test_a_set_of_another_name_is_read_by_its_columns(
+    tmp_path: Path, row: dict[str, Any], load: Load
+) -> None:
+    [one], skipped = read(tmp_path, "measured in autumn", row)
+    assert one.load is load
+    assert skipped == []
+
+
+def test_a_row_whose_figures_are_null_is_skipped(tmp_path: Path) -> None:
+    row = {**ROW, "ttft_ms": None, "tpot_ms": None}
+    reason = "KV or utilisation not measured"
+    assert read(tmp_path, SILICON, row) == ([], [(reason, "tpot_ms, ttft_ms is null")])
+
+
+@pytest.mark.parametrize(
+    "change", [{"tpot_ms": 0}, {"ttft_ms": -1}, {"concurrency": 0}, {"model": None}, {"tp": "x"}]
+)
+def test_a_row_with_an_impossible_value_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=rf"sets\.{SILICON}\.points\[0\]: cannot be read"):
+        read(tmp_path, SILICON, {**ROW, **change})
 
 
 def test_a_row_without_a_field_is_named(tmp_path: Path) -> None:
@@ -165,7 +190,15 @@ def test_a_row_without_a_field_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "is not JSON"), ("[]", "has no sets"), ("{}", "has no sets")]
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "has no sets"),
+        ("{}", "has no sets"),
+        ('{"sets": {"a": []}}', "sets.a: must be an object with points"),
+        ('{"sets": {"a": {"points": {}}}}', "sets.a.points: must be a list of objects"),
+        ('{"sets": {"a": {"points": [1]}}}', "sets.a.points: must be a list of objects"),
+    ],
 )
 def test_files_of_another_form_are_refused(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "measured.json"

@@ -16,7 +16,6 @@ GPUS = load_catalogue().gpus
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 UNRECORDED = {
     "qwq-32b-bnb-4bit-unsloth-rtx5090-tp1-pp2-v0.8-50000-u0.85": "modules that stay in 16 bits",
-    "llama-4-scout-17b-16e-instruct-h100-tp4-v0.19": "the config of the vision tower",
 }
 """Points whose config, as it is recorded, lacks what their weights need."""
 
@@ -53,7 +52,7 @@ def test_the_cache_is_within_a_percent_in_the_median(result: MemoryAccuracy) -> 
     assert figures.median_pct is not None
     assert figures.mean_pct is not None
     assert figures.median_pct <= 0.25
-    assert figures.mean_pct <= 1.3
+    assert figures.mean_pct <= 1.05
     assert figures.worst_under_pct is not None
     assert figures.worst_under_pct <= 1.0
 
@@ -67,7 +66,7 @@ def test_too_much_is_promised_only_where_the_config_is_incomplete(result: Memory
         and one.predicted.kv_gib is not None
         and one.predicted.kv_gib - one.point.kv_gib > max(0.4, 0.03 * one.point.kv_gib)
     }
-    assert beyond <= set(UNRECORDED)
+    assert beyond == set(UNRECORDED)
 
 
 def test_no_start_that_fails_is_called_a_fit(result: MemoryAccuracy) -> None:

@@ -11,7 +11,9 @@ from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView
 from kaito.domain.decision import Refusal
 from kaito.domain.errors import Problem, Rejected
 from kaito.domain.machine import NO_SLOT, Attempt, Machine
-from kaito.domain.machine_plan import MachineLimits, MachineView, plan_machine
+from kaito.domain.machine_limits import MachineLimits
+from kaito.domain.machine_plan import plan_machine
+from kaito.domain.machine_record import MachineView
 from kaito.domain.names import machine_name
 from kaito.domain.plan import (
     AdoptMachine,

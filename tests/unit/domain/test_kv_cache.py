@@ -91,6 +91,21 @@ def test_nearly_as_many_layers_share_one_group_size(base: ModelProfile) -> None:
     assert [group.lists for group in cache.groups] == [1, 1]
 
 
+def test_a_pipeline_rank_has_its_part_of_every_group(base: ModelProfile) -> None:
+    """Groups are formed of all layers: as many lists on each rank, and half the layers in them."""
+    gemma = windowed(replace(base, layers=62), 52, 1024)
+    whole, half = kv_cache_of(gemma), kv_cache_of(gemma, layers=31)
+    assert half.block_bytes == 5 * PAGE
+    assert half.groups == whole.groups
+
+
+def test_a_part_of_a_state_may_be_on_every_rank(base: ModelProfile) -> None:
+    recurrent = RecurrentLayers(layers=32, state_bytes=1000, whole_bytes=200)
+    assert kv_cache_of(replace(base, recurrent=recurrent), tensor_parallel=4).block_bytes == 32 * (
+        200 + 800 // 4
+    )
+
+
 def test_smaller_pages_hold_more_tokens(base: ModelProfile) -> None:
     wide = replace(base, layers=12, attention=replace(ATTENTION, head_dim=512))
     cache = kv_cache_of(windowed(wide, 10, 512))

@@ -18,14 +18,18 @@ from kaito.domain.errors import (
     QuotaExceeded,
     Rejected,
 )
-from kaito.domain.machine import Attempt, CapacityType, Machine, Offer
-from kaito.domain.machine_plan import (
-    LONGEST_RETRY_S,
-    MachineLimits,
-    MachineView,
-    launch_failed,
-    plan_machine,
+from kaito.domain.machine import (
+    Attempt,
+    CapacityType,
+    CloudMachine,
+    CloudState,
+    Machine,
+    MachineOrder,
+    Offer,
+    Shortage,
 )
+from kaito.domain.machine_limits import MachineLimits
+from kaito.domain.machine_plan import LONGEST_RETRY_S, launch_failed, plan_machine
 from kaito.domain.machine_policy import (
     bought_type,
     capacity_types,
@@ -33,14 +37,18 @@ from kaito.domain.machine_policy import (
     next_attempt,
     policy_of,
     policy_rules,
+    retry_pause_s,
 )
+from kaito.domain.machine_record import RECHECK_S, MachineView
 from kaito.domain.plan import (
     ApplyWorkload,
     CreateMachine,
     DeleteMachine,
     Launch,
+    MachinePlan,
     Note,
     RetryMachine,
+    Terminate,
     WriteMachine,
 )
 from kaito.domain.provisioner import Provisioner
@@ -307,7 +315,147 @@ def test_every_offer_is_asked_for_and_pauses_are_bounded(errors: list[PortError 
         asked.add(where)
 
 
+def test_offers_are_tried_anew_after_a_machine_has_worked() -> None:
+    """What was refused before it worked makes no pause longer afterwards."""
+    spec = machine_spec(fallbacks=((A100, 1),))
+    attempt = Attempt(number=9, instance_type=A10, started_at_s=NOW_S, hops=2)
+    after = next_attempt(ready_machine(spec, attempt=attempt), sold_out(), now_s=NOW_S)
+    assert (after.attempt.number, after.attempt.hops) == (10, 10)
+    tried = with_choice(A100, number=10, hops=10, instance_type=A100)
+    assert next_attempt(tried, sold_out(), now_s=NOW_S).pause_s == 30.0
+
+
+def test_another_zone_where_the_cloud_does_not_say_which_was_sold_out() -> None:
+    error = CapacityUnavailable("sold out", other_zones=["eastus-2", "eastus-3"])
+    after = next_attempt(with_choice(A100), error, now_s=NOW_S)
+    assert (after.attempt.asked_zone, after.attempt.refused_zones) == ("eastus-2", ())
+    tried = replace(with_choice(A100), attempt=after.attempt)
+    assert next_attempt(tried, error, now_s=NOW_S).attempt.asked_zone == "eastus-3"
+
+
 # --- the machine's plan ---
+
+
+class Market:
+    """A cloud that says no each time: at the order, or once it has tried. It knows which offers it
+    was asked for between two pauses, and never sells two machines at once."""
+
+    def __init__(self, found: Machine) -> None:
+        self.machine = found
+        self.pool: CloudMachine | None = None
+        self.now_s = NOW_S
+        self.asked: list[tuple[Offer, str]] = []
+        self.pauses: list[float] = []
+
+    def refuse(self, answer: str) -> None:
+        """Until the next order has been made, and answered so."""
+        orders = len(self.asked)
+        for _ in range(60):
+            if len(self.asked) > orders and self.pool is None:
+                return
+            self._round(answer)
+        raise AssertionError("no order came")
+
+    def _round(self, answer: str) -> None:
+        cloud = () if self.pool is None else (self.pool,)
+        view = MachineView(machine=self.machine, cloud=cloud, node=None, owner_exists=True)
+        planned = plan_machine(view, limits=LIMITS, now_s=self.now_s)
+        for step in planned.steps:
+            if isinstance(step, WriteMachine):
+                self._write(step)
+            elif isinstance(step, Terminate) and self.pool and self.pool.name == step.cloud_name:
+                self.pool = None
+            elif isinstance(step, Launch):
+                planned = self._order(step.order, answer)
+        assert planned.requeue_after_s is not None
+        self.now_s += planned.requeue_after_s
+
+    def _write(self, step: WriteMachine) -> None:
+        pause_s = step.attempt.not_before_s - self.now_s
+        if step.attempt.number != self.machine.attempt.number:
+            self.pauses.append(max(pause_s, 0.0))
+        self.machine = replace(self.machine, attempt=step.attempt, conditions=step.conditions)
+
+    def _order(self, order: MachineOrder, answer: str) -> MachinePlan:
+        assert self.pool is None, "a slot never has two machines"
+        gpus = self.machine.offer.gpus
+        offer = Offer(
+            instance_type=order.instance_type, gpus=gpus, capacity_type=order.capacity_type
+        )
+        self.asked.append((offer, order.zone))
+        zone = order.zone or ZONES[0]
+        others = tuple(other for other in ZONES if other != zone) if "zone" in answer else ()
+        if answer.startswith("late"):
+            shortage = Shortage.QUOTA if "quota" in answer else Shortage.CAPACITY
+            self.pool = cloud_machine(
+                self.machine,
+                name=order.name,
+                zone=zone,
+                state=CloudState.FAILED,
+                shortage=shortage,
+                other_zones=others,
+            )
+            return MachinePlan(requeue_after_s=1.0)
+        error: PortError = CapacityUnavailable("sold out", zone=zone, other_zones=others)
+        if "quota" in answer:
+            error = QuotaExceeded("0 cores")
+        refused = launch_failed(self.machine, error, now_s=self.now_s)
+        for step in refused.steps:
+            if isinstance(step, WriteMachine):
+                self._write(step)
+        return refused
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["quota", "sold out", "zone", "late quota", "late sold out", "late zone"]),
+        min_size=1,
+        max_size=24,
+    )
+)
+def test_refused_at_once_or_late_the_offers_are_walked_in_order(answers: list[str]) -> None:
+    spec = machine_spec(fallbacks=((A100, 2), (V100, 1)), capacity_types=SPOT_FIRST)
+    market = Market(machine(spec))
+    wanted = []  # each offer, then its other zones while the zone alone is to blame
+    at, tried = 0, {ZONES[0]}
+    zone = ""
+    for answer in answers:
+        market.refuse(answer)
+        wanted.append((spec.offers[at], zone))
+        left = [other for other in ZONES if other not in tried]
+        if "zone" in answer and left:
+            zone = left[0]
+            tried.add(zone)
+        else:
+            at, zone, tried = (at + 1) % len(spec.offers), "", {ZONES[0]}
+    assert market.asked == wanted
+    rounds = sum(pause_s > 0 for pause_s in market.pauses)
+    assert [round(pause_s) for pause_s in market.pauses if pause_s] == [
+        round(retry_pause_s(number)) for number in range(1, rounds + 1)
+    ]
+    assert max(market.pauses) <= LONGEST_RETRY_S
+
+
+@pytest.mark.parametrize(
+    ("shortage", "reason"),
+    [(Shortage.QUOTA, "QuotaExceeded"), (Shortage.CAPACITY, "InsufficientCapacity")],
+)
+def test_a_machine_that_fails_for_a_shortage_is_as_good_as_refused(
+    shortage: Shortage, reason: str
+) -> None:
+    found = with_choice(A100)
+    failed = cloud_machine(found, state=CloudState.FAILED, error="0 of 36 cores", shortage=shortage)
+    view = MachineView(machine=found, cloud=(failed,), node=None, owner_exists=True)
+    planned = plan_machine(view, limits=LIMITS, now_s=NOW_S)
+    note, hop, record, terminate = planned.steps
+    assert note == Note(type="Warning", reason=reason, message="0 of 36 cores")
+    assert hop == Note(type="Normal", reason="NextOffer", message=f"asking for {A100}")
+    assert isinstance(record, WriteMachine)
+    assert record.conditions[0].reason == reason
+    assert record.attempt.not_before_s == 0.0
+    assert terminate == Terminate(cloud_name=found.cloud_name, reason=reason)
+    assert planned.requeue_after_s == RECHECK_S, "it must be gone before the next is ordered"
 
 
 def test_the_offer_and_the_zone_are_recorded_before_the_order() -> None:

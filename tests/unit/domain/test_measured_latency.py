@@ -83,3 +83,10 @@ def test_a_long_wait_shows_in_the_measurement(change: dict[str, object], waited:
 
 def test_releases_of_one_size_are_alike() -> None:
     assert POINT.shape == (32, 4096, 14336)
+
+
+@pytest.mark.parametrize("field", ["ttft_s", "tpot_s", "concurrency"])
+@pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan")])
+def test_a_measurement_is_a_number_above_0(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be a number above 0"):
+        replace(POINT, **{field: value})

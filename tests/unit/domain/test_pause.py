@@ -11,7 +11,9 @@ from kaito.domain.cluster_view import ClusterView, WorkloadState, WorkloadView, 
 from kaito.domain.conditions import find
 from kaito.domain.decision import decide
 from kaito.domain.machine import Attempt
-from kaito.domain.machine_plan import MachineLimits, MachineView, plan_machine
+from kaito.domain.machine_limits import MachineLimits
+from kaito.domain.machine_plan import plan_machine
+from kaito.domain.machine_record import MachineView
 from kaito.domain.pause import is_paused, paused_machine, touches_machines
 from kaito.domain.plan import (
     AddFinalizer,

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kaito.domain.measured_memory import MeasuredMemory, profile_of
-from kaito.domain.model import Attention, ModelProfile
+from kaito.domain.model import Attention, LocalAttention, ModelProfile, RecurrentLayers
 from kaito.domain.quantity import GIB
 from kaito.domain.rank_weights import block_weights, rank_weights, rotary_table_bytes
 from kaito.domain.weights import LayerWeights, WeightLayout
@@ -46,7 +47,7 @@ def test_rank_0_holds_what_it_prints(name: str, tensor: int, pipeline: int, prin
     assert (first + rotary_table_bytes(found)) / GIB == pytest.approx(printed, abs=0.08)
 
 
-def layout(**changes: int) -> WeightLayout:
+def layout(**changes: Any) -> WeightLayout:
     blocks = tuple(LayerWeights(sharded=1000, replicated=7, experts=400) for _ in range(32))
     whole = WeightLayout(embedding=64, lm_head=48, layers=blocks, final_norm=3)
     return replace(whole, **changes)
@@ -86,6 +87,25 @@ def test_a_tied_table_is_held_at_both_ends() -> None:
     assert rank_weights(tied, pipeline_parallel=2)[1] == 16 * 1407 + 64 + 3
 
 
+def test_some_models_hold_the_ends_on_all_ranks() -> None:
+    """vLLM's modules for gpt-oss, Mixtral and others do not ask which rank they are on."""
+    found = laid_out(layout(embedding_everywhere=True, head_everywhere=True, vision=10))
+    ends = 64 + 48 + 3
+    assert rank_weights(found) == (32 * 1407 + ends + 10,)
+    assert rank_weights(found, pipeline_parallel=3) == (
+        11 * 1407 + ends + 10,
+        11 * 1407 + ends,
+        10 * 1407 + ends,
+    )
+    only_embedding = laid_out(layout(embedding_everywhere=True))
+    assert rank_weights(only_embedding, pipeline_parallel=2) == (
+        16 * 1407 + 64,
+        16 * 1407 + ends,
+    )
+    tied = laid_out(layout(lm_head=0, embedding_everywhere=True, head_everywhere=True))
+    assert rank_weights(tied, pipeline_parallel=2) == (16 * 1407 + 67,) * 2
+
+
 def test_what_is_replicated_is_on_every_rank() -> None:
     assert rank_weights(laid_out(layout()), tensor_parallel=4) == (32 * 350 + 32 * 7 + 16 + 12 + 3,)
 
@@ -98,6 +118,19 @@ def test_key_and_value_heads_are_repeated_on_more_ranks_than_there_are() -> None
         rank_weights(few, tensor_parallel=4)[0] - rank_weights(many, tensor_parallel=4)[0]
         == 32 * repeated
     )
+
+
+def test_only_layers_with_too_few_heads_repeat_them() -> None:
+    """24 of 32 layers have windows and 8 heads, or no keys at all."""
+    few = laid_out(layout(), kv_heads=2)
+    plain = rank_weights(laid_out(layout()), tensor_parallel=4)[0]
+    repeated = 2 * 128 * 10 * 2 // 2
+    window = LocalAttention(layers=24, window=512, attention=laid_out(layout()).attention)
+    state = RecurrentLayers(layers=24, state_bytes=1000)
+    for found in (replace(few, local_attention=window), replace(few, recurrent=state)):
+        assert rank_weights(found, tensor_parallel=4)[0] - plain == 8 * repeated
+    all_ = replace(few, local_attention=replace(window, attention=few.attention))
+    assert rank_weights(all_, tensor_parallel=4)[0] - plain == 32 * repeated
 
 
 @given(tensor=st.sampled_from([1, 2, 4, 8]), pipeline=st.integers(1, 32))

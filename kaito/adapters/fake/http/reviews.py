@@ -74,6 +74,7 @@ def evict(objects: Objects, target: Target, body: Mapping[str, Any]) -> dict[str
         target.kind.resource,
         target.name,
         target.namespace,
+        uid=(options.get("preconditions") or {}).get("uid"),
         grace_period_s=options.get("gracePeriodSeconds"),
     )
     return _success()

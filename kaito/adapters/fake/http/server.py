@@ -59,6 +59,13 @@ class Server:
                 connection.transport.abort()  # clients that do not answer a goodbye
             await asyncio.sleep(_LAST_TURNS_S)
 
+    def cut_off(self, host: str, port: int) -> None:
+        """Close the connection of the client at this address, without an answer."""
+        for connection in list(self._server.server_state.connections):
+            peer = connection.transport.get_extra_info("peername")
+            if peer is not None and peer[:2] == (host, port):
+                connection.transport.abort()
+
     def close(self) -> None:
         """Stop listening, if `run` never began."""
         self._socket.close()

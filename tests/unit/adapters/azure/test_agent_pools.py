@@ -215,7 +215,7 @@ def test_states(said: str, expected: CloudState) -> None:
 def test_a_pool_that_was_stopped_has_not_failed() -> None:
     for said in ("Failed", "Succeeded", "Canceled"):
         machine = listed(provisioningState=said, powerState={"code": "Stopped"})
-        assert machine.state is CloudState.RUNNING
+        assert machine.state is CloudState.STOPPED
 
 
 def test_a_pool_that_failed_to_change_works_while_its_node_does() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.latencies import load_latencies
+from kaito.adapters.fake.machine_life import NodeNames
 from kaito.adapters.fake.store import ObjectStore
 from kaito.adapters.fake.streams import Streams
 from kaito.adapters.files import default_directory, load_catalogue
@@ -123,6 +124,21 @@ def test_a_restarted_cloud_takes_up_its_machines(
     loop.run(1800)
     assert not _nodes(api)
     assert not after.list_machines()
+
+
+def test_a_restarted_cloud_knows_what_aks_called_its_machines(
+    loop: Loop, api: Shaky, start: Callable[[Loop], FakeGpuCloud]
+) -> None:
+    before = start(loop)
+    before.names = NodeNames(subscription="s-1", group="mc_a_b_eastus", number="01234567")
+    before.launch(ORDER)
+    loop.run(3600)
+    (node,) = _nodes(api)
+    assert node["metadata"]["name"] == "aks-ws1a2b3c4d-01234567-vmss000000"
+    after = start(Loop())
+    assert after.adopt([node]) == [node["metadata"]["name"]]
+    (machine,) = after.list_machines()
+    assert machine.provider_id == node["spec"]["providerID"]
 
 
 def test_a_machine_without_gpus_gets_them_after_the_restart(

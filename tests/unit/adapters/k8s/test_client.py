@@ -127,6 +127,35 @@ def test_what_the_server_turned_away_is_repeated(
     assert len(server.requests) == 2
 
 
+def test_an_eviction_that_a_budget_forbids_is_not_repeated(
+    server: ScriptedServer, api: KubernetesClientApi
+) -> None:
+    """The round goes on with other pods, and comes back later."""
+    server.then(failure(429, "TooManyRequests"))
+    with pytest.raises(ServerUnavailable) as caught:
+        api.evict("one", "default", uid="u")
+    assert caught.value.code == 429
+    (request,) = server.requests
+    assert (request.method, request.path) == (
+        "POST",
+        "/api/v1/namespaces/default/pods/one/eviction",
+    )
+    assert request.body["deleteOptions"] == {"preconditions": {"uid": "u"}}
+    server.then(dropped)
+    with pytest.raises(ServerUnavailable):
+        api.evict("one", "default")
+    assert len(server.requests) == 2
+
+
+def test_an_old_server_is_asked_for_an_eviction_in_its_own_words(
+    server: ScriptedServer, api: KubernetesClientApi
+) -> None:
+    server.then(failure(400, "BadRequest"), FINE)
+    api.evict("one", "default")
+    versions = [request.body["apiVersion"] for request in server.requests]
+    assert versions == ["policy/v1", "policy/v1beta1"]
+
+
 def test_a_server_that_is_not_there(api: KubernetesClientApi, server: ScriptedServer) -> None:
     nowhere = Configuration(host="http://127.0.0.1:1", api_key={"authorization": TOKEN})
     nowhere.proxy = None

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from kaito.adapters.k8s.pods import to_pod_view
+from kaito.adapters.k8s.pods import to_node_pod, to_pod_view
 from kaito.domain.cluster_view import PodEnd, PodView
+from kaito.domain.machine import NodePod
 
 Json = dict[str, Any]
 START_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -194,4 +195,38 @@ def test_a_pod_that_is_taken_away_says_by_whom() -> None:
 def test_a_pod_whose_containers_say_nothing() -> None:
     assert end_of(message="Pod was active too long") == PodEnd(
         finished_at_s=START_S, message="Pod was active too long"
+    )
+
+
+def on_node(**more: Any) -> Json:
+    metadata: Json = {"namespace": "shop", "name": "web", "uid": "1", **more.pop("metadata", {})}
+    return {"metadata": metadata, **more}
+
+
+def owned_by(kind: str, controller: bool) -> Json:
+    return {"ownerReferences": [{"kind": kind, "name": "x", "controller": controller}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "seen"),
+    [
+        ({}, {}),
+        ({"metadata": owned_by("DaemonSet", True)}, {"daemon": True}),
+        ({"metadata": owned_by("DaemonSet", False)}, {}),
+        ({"metadata": owned_by("ReplicaSet", True)}, {}),
+        ({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}, {"mirror": True}),
+        ({"metadata": {"labels": {"kaito.sh/workspace": "phi"}}}, {"workspace": "phi"}),
+        ({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}, {"deleting": True}),
+        ({"status": {"phase": "Succeeded"}}, {"finished": True}),
+        ({"status": {"phase": "Failed"}}, {"finished": True}),
+        ({"status": {"phase": "Running"}}, {}),
+        (
+            {"spec": {"tolerations": [{"operator": "Exists"}]}},
+            {"tolerations": ({"operator": "Exists"},)},
+        ),
+    ],
+)
+def test_a_pod_as_the_drain_of_its_node_sees_it(found: Json, seen: Json) -> None:
+    assert to_node_pod(on_node(**found)) == NodePod(
+        **{"namespace": "shop", "name": "web", "uid": "1", **seen}
     )

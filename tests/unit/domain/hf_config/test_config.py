@@ -367,6 +367,9 @@ def test_granite_4() -> None:
     dense = read(config)
     assert dense.recurrent is not None
     assert dense.recurrent.state_bytes == (128 + 64) * 3 * 2 + 128 * 32 * 2
+    # One group of B and C, which every rank holds.
+    assert dense.recurrent.whole_bytes == 64 * 3 * 2
+    assert dense.recurrent.bytes_per_gpu(4) == 64 * 3 * 2 + (128 * 3 * 2 + 128 * 32 * 2) // 4
     assert dense.experts is None
     assert dense.weights is not None
     assert dense.weights.rotary == 0
@@ -413,6 +416,28 @@ def test_shared_experts() -> None:
     assert read(gated).parameters - read(stated).parameters == 4 * (3 * 64 * 32 + 64)
 
 
+def test_a_tower_that_is_not_told_is_the_classes_own() -> None:
+    """transformers' Llama4VisionConfig: 34 layers of 768, 32 x 32 patches of 14 x 14."""
+    found = read(nested("Llama4ForConditionalGeneration", {"model_type": "llama4_text"})).weights
+    blocks = 34 * (4 * 768**2 + 2 * 768 * 5632)
+    patches = 768 * (3 * 14**2 + 32**2)
+    projected = 5632 * 4096 + 4096**2 + 7680 * 5120
+    assert found is not None
+    assert found.vision == 2 * (blocks + patches + projected)
+    assert read(nested("Mistral3ForConditionalGeneration", LLAMA)).weights is not None
+    plain = read(nested("KimiK25ForConditionalGeneration", DEEPSEEK)).weights
+    assert plain is not None
+    assert plain.vision == 0
+
+
+def test_only_nested_configs_may_leave_out_what_their_class_has() -> None:
+    text = {"model_type": "gemma3_text", "num_hidden_layers": 34, "hidden_size": 2560}
+    found = read(nested("Gemma3ForConditionalGeneration", text))
+    assert (found.attention.heads, found.vocab_size, found.token_limit) == (8, 262208, 131072)
+    flat = text | {"architectures": ["Gemma3ForCausalLM"]}
+    assert "num_attention_heads: is missing" in message(flat)
+
+
 def test_a_tower_may_be_of_a_model_that_names_its_language_model() -> None:
     text = LLAMA | {"architectures": ["Qwen2ForCausalLM"]}
     found = read(
@@ -430,14 +455,15 @@ def test_a_tower_may_be_of_a_model_that_names_its_language_model() -> None:
     [
         # Elements: blocks, patches, then what projects them.
         ({"model_type": "siglip", "image_size": 28}, 2 * 768 + 8 * (588 + 4) + 8 * 64),
-        ({"model_type": "pixtral"}, 2 * 1024 + 8 * 588 + 8 * 64 + 64 * 64 + 4 * 64),
+        ({"model_type": "pixtral"}, 2 * 1024 + 8 * 768 + 8 * 64 + 64 * 64 + 4 * 64),
         (
-            {"model_type": "llama4_vision_model", "vision_output_dim": 16},
-            2 * 768 + 8 * 588 + 16 * 64 + 32 * 16 + 16 * 16,
-        ),
-        (
-            {"model_type": "llama4_vision_model", "vision_output_dim": 16, "intermediate_size": 8},
-            2 * 384 + 8 * 588 + 16 * 64,
+            {
+                "model_type": "llama4_vision_model",
+                "vision_output_dim": 16,
+                "projector_input_dim": 12,
+                "projector_output_dim": 10,
+            },
+            2 * 768 + 8 * 588 + 8 * 32**2 + 16 * 64 + 32 * 12 + 12 * 10,
         ),
         (
             {"model_type": "qwen3_vl", "deepstack_visual_indexes": [1]},
@@ -518,6 +544,29 @@ def test_tables_of_positions(more: dict[str, Any], elements: int) -> None:
 )
 def test_how_far_positions_are_stretched(scaling: dict[str, Any] | None, limit: int) -> None:
     assert read(LLAMA | {"rope_scaling": scaling}).token_limit == limit
+
+
+def test_limits_by_other_names() -> None:
+    """model_max_length goes before (Command R); Falcon's files state none."""
+    assert read(LLAMA | {"model_max_length": 4096}).token_limit == 4096
+    falcon = LLAMA | {"architectures": ["FalconForCausalLM"], "model_type": "falcon"}
+    found = read(falcon | {"max_position_embeddings": None, "intermediate_size": None})
+    assert found.token_limit == 2048
+    assert found.intermediate_size == 4 * 64
+
+
+def test_gemma_3_states_positions_that_are_stretched_already() -> None:
+    """The full layers' table is that of stretched positions, the windows' that of plain ones."""
+    gemma = LLAMA | {
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "sliding_window": 16,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    }
+    found = read(gemma | {"layer_types": ["full_attention", *["sliding_attention"] * 3]})
+    assert found.token_limit == 131072
+    assert found.weights is not None
+    assert found.weights.rotary == 2 * (8 + 1) * 131072 * 8
 
 
 def test_tables_of_latent_attention_videos_and_gemma_4() -> None:

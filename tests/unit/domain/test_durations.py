@@ -1,6 +1,6 @@
 import pytest
 
-from sim.durations import duration_text, parse_duration
+from kaito.domain.durations import duration_text, parse_duration
 
 
 @pytest.mark.parametrize(
