@@ -50,7 +50,7 @@ def kubernetes_findings(api: KubeApi | None, *, spot: bool) -> Iterator[Finding]
             )
         return
     yield _claims(api)
-    yield from _read(lambda: list(_others(api)), Area.KUBERNETES, "who acts on NodeClaims")
+    yield from _read(lambda: _others(api), Area.KUBERNETES, "who acts on NodeClaims")
     yield from _read(lambda: [_gpus(api, spot=spot)], Area.GPU, "nvidia.com/gpu")
 
 
@@ -74,7 +74,18 @@ def _claims(api: KubeApi) -> Finding:
     return finding(Status.OK, "the cluster has the kind")
 
 
-def _others(api: KubeApi) -> Iterator[Finding]:
+def _others(api: KubeApi) -> Sequence[Finding]:
+    return list(_who_acts(api)) or [
+        Finding(
+            area=Area.KUBERNETES,
+            subject="who acts on NodeClaims",
+            status=Status.OK,
+            message="no Deployment of Karpenter or gpu-provisioner does",
+        )
+    ]
+
+
+def _who_acts(api: KubeApi) -> Iterator[Finding]:
     for deployment in api.list(DEPLOYMENT).items:
         wanted = (deployment.get("spec") or {}).get("replicas", 1)
         if wanted and any(_ACTS_ON_CLAIMS.search(image) for image in _images(deployment)):
