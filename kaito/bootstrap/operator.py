@@ -1,7 +1,8 @@
 """The operator's composition root: the real cluster behind the ports."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kaito.adapters.azure.settings import AzureSettings
 from kaito.adapters.files import load_catalogue
@@ -20,6 +21,9 @@ from kaito.bootstrap.aks import aks_cloud
 from kaito.domain.ports import MachineCloud
 from kaito.domain.provisioner import Provisioner
 from kaito.system_clock import SteadyClock, SystemClock
+
+if TYPE_CHECKING:
+    from kaito.adapters.azure.cloud import AksMachineCloud
 
 # Well within the ten seconds in which a leader renews its Lease or gives up.
 _FOR_LEASES: Final = ClientSettings(
@@ -46,9 +50,11 @@ def run_operator(
     cache = InformerCache(api, informed, namespace=settings.namespace or None)
     acts = settings.provisioner is Provisioner.AKS
     cloud: MachineCloud = NodeClaimsOnly()
+    arm_requests = None
     if acts:
         assert azure is not None, "AKS has settings"
-        cloud = aks_cloud(azure, cache)
+        cloud = aks = aks_cloud(azure, cache)
+        arm_requests = _requests_of(aks)
     ports = kubernetes_ports(
         cache,
         live=api,
@@ -70,8 +76,13 @@ def run_operator(
         ),
         is_synced=cache.synced,
         login=lambda: kopf_login(configuration),
+        arm_requests=arm_requests,
     )
     return process.run()
+
+
+def _requests_of(cloud: "AksMachineCloud") -> Callable[[], Mapping[str, int]]:
+    return lambda: cloud.calls
 
 
 def _informed(settings: OperatorSettings) -> list[Resource]:

@@ -1,5 +1,5 @@
-"""`kaito azure check` as a user runs it: real SDK and credential, over HTTPS to the twin's Azure; and
-that no id of an account and no secret comes out of the whole package."""
+"""`kaito azure check` as a user runs it: real SDK and credential, over HTTPS to the twin's Azure.
+No id of an account and no secret comes out of it, nor out of the rest of the package."""
 
 import json
 import logging
@@ -258,7 +258,7 @@ def test_no_id_and_no_secret_is_told(
     """Azure's answers are full of them; the answers here are, too."""
     caplog.set_level(logging.DEBUG)
     check = start()
-    said = []
+    said: list[str] = []
     place, identity = check.world.place, check.world.endpoint.identity
     check.run("--instance-type", SIZE)
     token = check.world.at(lambda: next(iter(check.world.front.entra._issued)))

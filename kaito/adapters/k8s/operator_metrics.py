@@ -1,9 +1,12 @@
 """What the operator tells Prometheus. Names that KAITO v0.12 has keep their meaning, but a
 Workspace that is merely starting counts as pending, not as an error."""
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from kaito.adapters.k8s.controller import Key
 from kaito.adapters.kube_api import KubeObject, condition_of
@@ -17,6 +20,19 @@ _BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 class _Counted(NamedTuple):
     phase: str
     preset: str
+
+
+class _ArmRequests(Collector):
+    def __init__(self, requests: Callable[[], Mapping[str, int]]) -> None:
+        self._requests = requests
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        found = CounterMetricFamily(
+            "kaito_arm_requests", "Requests to Azure Resource Manager", labels=["call"]
+        )
+        for call, count in sorted(self._requests().items()):
+            found.add_metric([call], count)
+        yield found
 
 
 class OperatorMetrics:
@@ -64,6 +80,11 @@ class OperatorMetrics:
     def queue_is(self, length: int) -> None:
         """How many keys wait."""
         self._queue.set(length)
+
+    def count_arm_requests(self, requests: Callable[[], Mapping[str, int]]) -> None:
+        """Tell how many requests went to Azure Resource Manager, by kind, as `requests` has it
+        whenever somebody looks."""
+        self.registry.register(_ArmRequests(requests))
 
     def leads(self, leading: bool) -> None:
         """Whether this operator does the work."""

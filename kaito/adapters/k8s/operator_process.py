@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -36,7 +36,8 @@ MakeController = Callable[[Callable[[], None]], Controller]
 
 class OperatorProcess:
     """One operator. `run` returns the process's exit code. `lease_api` must not wait long for an
-    answer: a leader that waits for longer than its Lease lasts does not notice that it is lost."""
+    answer: a leader that waits for longer than its Lease lasts does not notice that it is lost.
+    `arm_requests`: how many went to Azure so far, by kind; None where it is not asked."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class OperatorProcess:
         make_controller: MakeController,
         is_synced: Callable[[], bool],
         login: Callable[[], kopf.ConnectionInfo],
+        arm_requests: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -55,6 +57,8 @@ class OperatorProcess:
         self._is_synced = is_synced
         self._login = login
         self._metrics = OperatorMetrics()
+        if arm_requests is not None:
+            self._metrics.count_arm_requests(arm_requests)
         self._election = _election(settings, lease_api)
         self._runner: Runner | None = None
         self._leading = threading.Thread(target=self._lead, name="lease", daemon=True)

@@ -51,3 +51,15 @@ def test_workspaces_are_counted_as_they_come_change_and_go() -> None:
     metrics.workspace_is("a", None)
     metrics.workspace_is("never seen", None)
     assert (count("pending"), count("succeeded"), presets("phi-4")) == (1, 0, 0)
+
+
+def test_requests_to_azure_are_told_as_they_stand() -> None:
+    metrics, made = OperatorMetrics(), {"list": 1}
+    metrics.count_arm_requests(lambda: made)
+
+    def told(call: str) -> float | None:
+        return metrics.registry.get_sample_value("kaito_arm_requests_total", {"call": call})
+
+    assert (told("list"), told("put")) == (1, None)
+    made |= {"list": 2, "put": 1}
+    assert (told("list"), told("put")) == (2, 1)
