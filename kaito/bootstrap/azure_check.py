@@ -150,7 +150,14 @@ def _cluster(kubeconfig: Path | None) -> KubeApi | None:
     """Raises: InvalidInput."""
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" not in os.environ:
         return None
-    from kaito.adapters.k8s.client import KubernetesClientApi
-    from kaito.adapters.k8s.client_configuration import load_configuration
-
+    try:
+        from kaito.adapters.k8s.client import KubernetesClientApi
+        from kaito.adapters.k8s.client_configuration import load_configuration
+    except ModuleNotFoundError as error:
+        problem = Problem(
+            field="--kubeconfig",
+            message=f"needs the Kubernetes client, and there is no {error.name}",
+            remedy="Install it: pip install 'kaito[operator,azure]'",
+        )
+        raise InvalidInput([problem]) from error
     return KubernetesClientApi(load_configuration(kubeconfig))

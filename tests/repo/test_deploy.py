@@ -398,6 +398,22 @@ def test_rights_to_order_machines_are_a_component_of_their_own() -> None:
     }
 
 
+def test_machines_on_aks_take_rights_an_identity_and_settings() -> None:
+    manifests = overlay("aks-agent-pools")
+    component = objects(DEPLOY / "components" / "machines")
+    granted = named(manifests, "ClusterRole", "kaito-operator-cloud")["rules"]
+    assert granted == named(component, "ClusterRole", "kaito-operator-cloud")["rules"]
+    for deployment in ("kaito-operator", "kaito-webhook"):
+        (container,) = containers(named(manifests, "Deployment", deployment))
+        assert {"name": "KAITO_PROVISIONER", "value": "aks"} in container["env"]
+    template = named(manifests, "Deployment", "kaito-operator")["spec"]["template"]
+    assert template["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+    (container,) = template["spec"]["containers"]
+    assert container["envFrom"] == [{"configMapRef": {"name": "kaito-azure"}}]
+    webhook = str(named(manifests, "Deployment", "kaito-webhook"))
+    assert "azure" not in webhook.replace("kubernetes.azure.com", ""), "it signs in nowhere"
+
+
 @every_overlay
 def test_no_overlay_makes_the_api_server_ask_a_webhook_without_a_ca(name: str) -> None:
     assert of_kind(overlay(name), "ValidatingWebhookConfiguration") == []

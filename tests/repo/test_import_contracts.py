@@ -48,6 +48,7 @@ VIOLATIONS = [
     (TRANSPORT, "kaito.adapters.kube_api", "import kaito.domain"),
     (REAL_ADAPTERS, "kaito.cli", "import kaito.adapters.k8s"),
     (REAL_ADAPTERS, "kaito.cli", "import kaito.adapters.azure"),
+    (REAL_ADAPTERS, "kaito.azure_command", "import kaito.adapters.azure"),
     (REAL_ADAPTERS, "sim.planted", "import kaito.adapters.k8s"),
     (FAKES, "sim.planted", "import kaito.adapters.fake"),
     (HEAVY, "kaito.cli", "def command():\n    import torch"),
