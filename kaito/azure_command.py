@@ -1,6 +1,7 @@
 """`kaito azure`: what AKS is like before kaito orders machines there."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _MISSING: Final = 1
 _BAD_INPUT: Final = 2
+_PRICES_ENDPOINT: Final = "KAITO_AZURE_PRICES_ENDPOINT"
+_PUBLIC_PRICES: Final = "https://prices.azure.com"
 
 azure_app = typer.Typer(
     help="Look at Azure Kubernetes Service before kaito orders machines there.",
@@ -74,14 +77,18 @@ def check(
     azure_credential: azure_options.CredentialOption = "auto",
     azure_zones: azure_options.ZonesOption = "",
     azure_arm_endpoint: azure_options.EndpointOption = "https://management.azure.com",
+    *,
     azure_prices_endpoint: Annotated[
         str,
         typer.Option(
-            envvar="KAITO_AZURE_PRICES_ENDPOINT",
+            # An empty variable means something here, and click takes it for one that is not set.
+            default_factory=lambda: os.environ.get(_PRICES_ENDPOINT, _PUBLIC_PRICES),
+            show_default=_PUBLIC_PRICES,
+            envvar=_PRICES_ENDPOINT,
             help="Azure's retail prices; no credential is sent there. Empty: the prices that "
             "kaito brings.",
         ),
-    ] = "https://prices.azure.com",
+    ],
     azure_ca_file: azure_options.CaFileOption = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="How to print.")] = Output.TABLE,
 ) -> None:

@@ -3,6 +3,7 @@ No id of an account and no secret comes out of it, nor out of the rest of the pa
 
 import json
 import logging
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,18 @@ def shown(found: list[dict[str, str]]) -> list[tuple[str, str, str]]:
     return [(one["area"], one["subject"], one["status"]) for one in found]
 
 
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else is asked, not even by a default."""
+
+    def resolved(host: Any, *arguments: Any, **options: Any) -> Any:
+        assert host in {"127.0.0.1", "localhost"}, host
+        return real(host, *arguments, **options)
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+
+
 def test_nothing_is_missing(start: Callable[..., Check]) -> None:
     check = start()
     assert check.checks("--instance-type", SIZE) == (0, [])
@@ -202,8 +215,15 @@ def test_without_a_good_assertion(start: Callable[..., Check], tmp_path: Path) -
 
 def test_prices_that_kaito_brings(start: Callable[..., Check]) -> None:
     check = start()
-    _, out = check.run("--instance-type", SIZE, KAITO_AZURE_PRICES_ENDPOINT="")
-    assert "(kaito's presets, of " in out
+    asked: list[str] = []
+    check.world.front.choose = lambda request: asked.append(request.action)
+    for arguments, variable in (((), ""), (("--azure-prices-endpoint", ""), check.world.url)):
+        _, out = check.run(
+            "--instance-type", SIZE, *arguments, KAITO_AZURE_PRICES_ENDPOINT=variable
+        )
+        assert "(kaito's presets, of " in out
+    assert "Microsoft.Compute/skus/read" in asked
+    assert "prices" not in asked
 
 
 def _settings(check: Check, **changes: Any) -> AzureSettings:

@@ -25,7 +25,6 @@ from kaito.adapters.azure.settings import AzureSettings
 from kaito.domain.catalogue import Catalogue, UnknownInstanceType
 
 # https://learn.microsoft.com/rest/api/cost-management/retail-prices/azure-retail-prices
-PUBLIC_PRICES: Final = "https://prices.azure.com"
 _PATH: Final = "/api/retail/prices"
 _NAME: Final = re.compile(r"[\w-]{1,64}")
 # The same machines, sold otherwise: with Windows, for a service that is retired, or at the price of
