@@ -76,6 +76,7 @@ def check(
     azure_client_id: azure_options.ClientOption = "",
     azure_credential: azure_options.CredentialOption = "auto",
     azure_zones: azure_options.ZonesOption = "",
+    azure_subnet_id: azure_options.SubnetOption = "",
     azure_arm_endpoint: azure_options.EndpointOption = "https://management.azure.com",
     *,
     azure_prices_endpoint: Annotated[
@@ -121,6 +122,7 @@ def check(
             client_id=azure_client_id,
             credential=azure_credential,
             zones=azure_zones,
+            subnet_id=azure_subnet_id,
             spot_max_price_usd=None,
             arm_endpoint=azure_arm_endpoint,
             ca_file=azure_ca_file,

@@ -62,6 +62,14 @@ ZonesOption = Annotated[
         "asked for in another. Empty: Azure chooses.",
     ),
 ]
+SubnetOption = Annotated[
+    str,
+    typer.Option(
+        envvar="KAITO_AZURE_SUBNET_ID",
+        help="Resource id of the subnet for machines. Empty: that of the cluster's other pools, if "
+        "they are all in one.",
+    ),
+]
 SpotPriceOption = Annotated[
     float | None,
     typer.Option(

@@ -6,7 +6,7 @@ onto the scale set, so that a bill can be split by them.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -70,8 +70,16 @@ def zone_for(order: MachineOrder, settings: AzureSettings) -> str:
     return settings.zones[int(names.digest(order.name)[:8], 16) % len(settings.zones)]
 
 
-def to_agent_pool(order: MachineOrder, settings: AzureSettings, *, now_s: float) -> AgentPool:
-    """The pool with the machine that is ordered.
+def shared_subnet(pools: Iterable[AgentPool]) -> str:
+    """The subnet that all pools are in; empty where it is Azure's own, or not one."""
+    found = {pool.vnet_subnet_id or "" for pool in pools}
+    return found.pop() if len(found) == 1 else ""
+
+
+def to_agent_pool(
+    order: MachineOrder, settings: AzureSettings, *, now_s: float, subnet: str = ""
+) -> AgentPool:
+    """The pool with the machine that is ordered, in `subnet` unless the settings name one.
 
     Raises: Rejected (Azure has no such name, image family or zone).
     """
@@ -108,6 +116,8 @@ def to_agent_pool(order: MachineOrder, settings: AzureSettings, *, now_s: float)
         pool["osDiskSizeGB"] = -(-order.disk_bytes // GIB)
     if zone:
         pool["availabilityZones"] = [zone]
+    if settings.subnet_id or subnet:
+        pool["vnetSubnetID"] = settings.subnet_id or subnet
     if order.capacity_type is CapacityType.SPOT:
         price = settings.spot_max_price_usd
         pool["scaleSetPriority"] = "Spot"

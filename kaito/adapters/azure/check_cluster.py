@@ -5,6 +5,7 @@ from typing import Final
 
 from azure.mgmt.containerservice.models import AgentPool, ManagedCluster
 
+from kaito.adapters.azure.agent_pools import shared_subnet
 from kaito.adapters.azure.arm_reads import Unread
 from kaito.adapters.azure.error_table import Reaction
 from kaito.adapters.azure.findings import Area, Finding, ForShell, Status, aks, command
@@ -76,13 +77,16 @@ def pool_findings(
         if enough
         else command("az", "aks", "nodepool", "list", *place, "--output", "table"),
     )
-    if any(pool.vnet_subnet_id for pool in pools):
+    if not (settings.subnet_id or shared_subnet(pools)) and any(
+        pool.vnet_subnet_id for pool in pools
+    ):
         yield Finding(
             area=Area.AGENT_POOLS,
             subject="subnet",
             status=Status.WARNING,
-            message="pools of this cluster are in a subnet of your own; kaito's name none, so that "
+            message="pools of this cluster are in several subnets; kaito's name none, so that "
             "Azure chooses it",
+            remedy="Name one with --azure-subnet-id (KAITO_AZURE_SUBNET_ID)",
         )
 
 

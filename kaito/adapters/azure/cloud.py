@@ -19,6 +19,7 @@ from kaito.adapters.azure.agent_pools import (
     is_of_kaito,
     is_settled_spot,
     other_zones,
+    shared_subnet,
     to_agent_pool,
     to_machine,
     with_node,
@@ -98,8 +99,9 @@ class AksMachineCloud:
 
         Raises: as `MachineCloud.launch`.
         """
-        body = to_agent_pool(order, self._settings, now_s=self._clock.now_s())
         there = self._list.get()
+        subnet = shared_subnet(there.values())
+        body = to_agent_pool(order, self._settings, now_s=self._clock.now_s(), subnet=subnet)
         limit = self._settings.limits.pools
         if order.name not in there and len(there) >= limit:
             raise MachineLimitReached(f"the cluster has {limit} agent pools, which is the most")

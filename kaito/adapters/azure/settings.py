@@ -18,6 +18,11 @@ _RESOURCE_GROUP: Final = re.compile(r"[-\w.()]{0,89}[-\w()]")
 _CLUSTER: Final = re.compile(r"[a-zA-Z0-9](?:[-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 _LOCATION: Final = re.compile(r"[a-z][a-z0-9]{1,62}")
 _ZONE: Final = re.compile(r"[1-9]")
+_SUBNET: Final = re.compile(
+    rf"/subscriptions/{_GUID.pattern}/resourceGroups/{_RESOURCE_GROUP.pattern}"
+    r"/providers/Microsoft\.Network/virtualNetworks/[-\w.]{1,80}/subnets/[-\w.]{1,80}",
+    re.IGNORECASE,
+)
 
 
 class CredentialKind(StrEnum):
@@ -57,6 +62,7 @@ class AzureSettings:
     """Read once from flags and environment.
 
     `zones` are those that machines are spread over, as numbers; without any, Azure chooses.
+    `subnet_id` empty: the subnet that all other pools of the cluster are in, if it is one.
     `spot_max_price_usd` is per hour; None: up to the price on demand. A list of machines is at most
     `list_age_s` old. `connect_s` and `read_s` bound every call. `ignore_disruption_budgets`: a
     machine that is given back goes, whatever PodDisruptionBudgets its last pods have.
@@ -70,10 +76,12 @@ class AzureSettings:
     location: str
     tenant_id: str = ""
     client_id: str = ""
+    client_secret: str = field(default="", repr=False)
     arm_endpoint: str = PUBLIC_ARM
     credential: CredentialKind = CredentialKind.AUTO
     ca_file: Path | None = None
     zones: tuple[str, ...] = ()
+    subnet_id: str = ""
     spot_max_price_usd: float | None = None
     list_age_s: float = 10.0
     limits: ArmLimits = field(default_factory=ArmLimits)
@@ -95,7 +103,8 @@ class AzureSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not be told to anybody who reads logs and events."""
-        return tuple(filter(None, (self.subscription_id, self.tenant_id, self.client_id)))
+        ids = (self.subscription_id, self.tenant_id, self.client_id)
+        return tuple(filter(None, (*ids, self.client_secret)))
 
     def zone_name(self, number: str) -> str:
         """A zone as Kubernetes' Nodes name it: `1` -> `eastus-1`."""
@@ -148,6 +157,12 @@ def _malformed(settings: AzureSettings) -> Iterator[Problem]:
             field="--azure-ca-file",
             message=f"{settings.ca_file} is not a file",
             remedy="Give a PEM file of the certificates to trust",
+        )
+    if settings.subnet_id and not _SUBNET.fullmatch(settings.subnet_id):
+        yield Problem(
+            field="--azure-subnet-id",
+            message="is not the id of a subnet",
+            remedy="Give what `az network vnet subnet show --query id` prints",
         )
     yield from _malformed_choices(settings)
 

@@ -25,6 +25,7 @@ def flags(**changes: Any) -> dict[str, Any]:
         "client_id": "",
         "credential": "auto",
         "zones": "",
+        "subnet_id": "",
         "spot_max_price_usd": None,
         "arm_endpoint": "https://management.azure.com",
         "ca_file": None,

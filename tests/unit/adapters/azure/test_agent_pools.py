@@ -8,7 +8,13 @@ from azure.mgmt.containerservice.models import AgentPool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaito.adapters.azure.agent_pools import to_agent_pool, to_machine, with_node, zone_for
+from kaito.adapters.azure.agent_pools import (
+    shared_subnet,
+    to_agent_pool,
+    to_machine,
+    with_node,
+    zone_for,
+)
 from kaito.adapters.azure.errors import AzureErrors
 from kaito.adapters.azure.redaction import Redactor
 from kaito.adapters.azure.settings import AzureSettings
@@ -94,6 +100,32 @@ def test_a_spot_machine(limit: float | None, price: float) -> None:
     assert pool["scaleSetPriority"] == "Spot"
     assert pool["scaleSetEvictionPolicy"] == "Delete"
     assert pool["spotMaxPrice"] == price
+
+
+SUBNETS = (
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/net/providers"
+    "/Microsoft.Network/virtualNetworks/vnet/subnets"
+)
+
+
+def test_a_machine_is_in_the_subnet_of_all_others() -> None:
+    def pools(*subnets: str) -> list[AgentPool]:
+        return [AgentPool({"properties": {"vnetSubnetID": one}} if one else {}) for one in subnets]
+
+    assert shared_subnet(pools()) == ""
+    assert shared_subnet(pools("", "")) == ""
+    assert shared_subnet(pools("a", "b")) == ""
+    assert shared_subnet(pools("a", "")) == ""
+    assert shared_subnet(pools("a", "a")) == "a"
+    assert "vnetSubnetID" not in made(order())
+
+
+def test_the_subnet_of_the_settings_comes_first() -> None:
+    own = f"{SUBNETS}/own"
+    chosen = to_agent_pool(order(), settings(), now_s=0.0, subnet="theirs")
+    assert chosen.vnet_subnet_id == "theirs"
+    chosen = to_agent_pool(order(), settings(subnet_id=own), now_s=0.0, subnet="theirs")
+    assert chosen.vnet_subnet_id == own
 
 
 @pytest.mark.parametrize(

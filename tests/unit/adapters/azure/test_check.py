@@ -249,9 +249,14 @@ def test_agent_pools_left(there: int, limit: int | None, machines: int, status: 
     assert found.message.startswith(f"{(limit or 100) - there} of {limit or 100} are left")
 
 
-def test_a_subnet_of_one_s_own_is_told() -> None:
-    pool = {"name": "system", "properties": {"vnetSubnetID": "/subscriptions/x/subnets/y"}}
-    assert bad(check({"/agentPools": {"value": [pool]}})) == [("agent pools", "subnet", "warning")]
+def test_pools_in_several_subnets_are_told() -> None:
+    pools = [
+        {"name": name, "properties": {"vnetSubnetID": f"/subscriptions/x/subnets/{name}"}}
+        for name in ("one", "two")
+    ]
+    found = check({"/agentPools": {"value": pools}})
+    assert bad(found) == [("agent pools", "subnet", "warning")]
+    assert bad(check({"/agentPools": {"value": pools[:1]}})) == []
 
 
 def restricted(*zones: str, reason: str = "NotAvailableForSubscription") -> dict[str, Any]:

@@ -35,6 +35,7 @@ def test_every_value_that_is_missing_is_told_at_once() -> None:
     [
         ("resource_group", "a/b", "--azure-resource-group: 'a/b' cannot be a name"),
         ("resource_group", "ends.", "--azure-resource-group"),
+        ("subnet_id", "my-subnet", "--azure-subnet-id: is not the id of a subnet"),
         ("cluster_name", "-x", "--azure-cluster-name"),
         ("location", "east/us", "--azure-location"),
         ("arm_endpoint", "http://arm", "--azure-arm-endpoint: 'http://arm' is not the https"),
@@ -65,3 +66,9 @@ def test_what_is_written_in_another_way() -> None:
     assert found.arm_endpoint == "https://management.azure.com"
     assert found.zone_name("2") == "eastus-2"
     assert found.secrets == (SUBSCRIPTION,)
+
+
+def test_a_client_secret_is_not_shown() -> None:
+    found = settings(client_secret="opaque-canary")
+    assert "opaque-canary" in found.secrets
+    assert "canary" not in repr(found)
