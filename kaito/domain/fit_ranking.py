@@ -6,9 +6,10 @@ from typing import Final
 
 from kaito.domain.engine import Engine
 from kaito.domain.errors import InvalidInput, Problem
-from kaito.domain.fit_offer import Offer, Verdict, offer_on
+from kaito.domain.fit_offer import Offer, offer_on
 from kaito.domain.fit_request import FitRequest
 from kaito.domain.gpu import InstanceType
+from kaito.domain.known_error import Verdict
 from kaito.domain.model import ModelProfile
 from kaito.domain.names import did_you_mean
 

@@ -60,9 +60,8 @@ def document(report: PlanReport) -> dict[str, Any]:
 
 
 def _offer(offer: Offer, options: Mapping[str, tuple["LayoutOption", ...]]) -> dict[str, Any]:
-    plan, error, speed, cost = offer.plan, offer.error, offer.speed, offer.cost
+    plan, speed, cost = offer.plan, offer.speed, offer.cost
     assert plan is not None, offer
-    assert error is not None, offer
     return {
         **_machine(offer),
         "verdict": offer.verdict,
@@ -82,8 +81,8 @@ def _offer(offer: Offer, options: Mapping[str, tuple["LayoutOption", ...]]) -> d
         "kv_cache_tokens_per_replica": plan.kv_cache_tokens,
         "memory_gib": {name: _gib(size) for name, size in plan.memory.parts.items() if size},
         "headroom_gib": _gib(plan.headroom_bytes),
-        "known_error_gib": _gib(error.size),
-        "known_error_start_ups": error.start_ups,
+        "known_error_gib": _gib(plan.error.size),
+        "known_error_start_ups": plan.error.start_ups,
         "headroom_errors": round(offer.headroom_multiples or 0.0, 2),
         "ttft_s": _rounded(speed.each.ttft_s) if speed else None,
         "tpot_s": _rounded(speed.each.tpot_s) if speed else None,

@@ -51,9 +51,8 @@ def memory_plot(report: PlanReport) -> str:
 
 
 def _stack(offer: Offer, top: float, pixels: float) -> str:
-    plan, error = offer.plan, offer.error
+    plan = offer.plan
     assert plan is not None
-    assert error is not None
     gpu = offer.instance_type.gpu
     budget = budget_bytes(gpu, plan.engine.name)
     sizes = [(part, name, plan.memory.parts[part]) for part, name in _PARTS]
@@ -70,10 +69,10 @@ def _stack(offer: Offer, top: float, pixels: float) -> str:
                 f"{gib_text(size)}</title></rect>"
             )
         left += wide
-    mark = _NAMES + (plan.memory.total + error.size) * pixels
+    mark = _NAMES + (plan.memory.total + plan.error.size) * pixels
     return text + (
         f'<line class="error" x1="{mark:.1f}" x2="{mark:.1f}" y1="{top - 2:.1f}" '
-        f'y2="{top + _BAR + 2:.1f}"><title>known error: {gib_text(error.size)}</title></line>'
+        f'y2="{top + _BAR + 2:.1f}"><title>known error: {gib_text(plan.error.size)}</title></line>'
     )
 
 

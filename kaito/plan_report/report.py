@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kaito.domain.fit_offer import Offer, Verdict
+from kaito.domain.fit_offer import Offer
 from kaito.domain.fit_ranking import Ranking
 from kaito.domain.fit_request import FitRequest
+from kaito.domain.known_error import Verdict
 from kaito.domain.labels import FALLBACK_INSTANCE_TYPES
 from kaito.domain.model import ModelProfile
 from kaito.domain.quantity import gib_text
@@ -73,7 +74,7 @@ def asked_text(report: PlanReport) -> str:
     if request.tpot_s:
         parts.append(f"each further one within {seconds_text(request.tpot_s)}")
     if request.adapters:
-        parts.append(f"{request.adapters} adapters")
+        parts.append(f"{request.adapters} adapter{'s' if request.adapters > 1 else ''}")
     where = f"in {report.region}" if report.region else "each type where it is cheapest"
     market = "spot" if report.spot else "on demand"
     clouds = f"{', '.join(report.clouds)}; " if report.clouds else ""
@@ -182,7 +183,7 @@ def notes(report: PlanReport) -> Iterator[str]:
     """What the figures rest on."""
     yield from report.remarks
     offers = report.ranking.offers
-    errors = dict.fromkeys(one.error for one in offers if one.error is not None)
+    errors = dict.fromkeys(one.plan.error for one in offers if one.plan is not None)
     for error in errors:
         yield f"known error of memory: {gib_text(error.size)} per GPU ({error.source})"
     if any(one.verdict is Verdict.TIGHT for one in offers):

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from kaito.domain.engine import choose_engine
 from kaito.domain.errors import InvalidInput
-from kaito.domain.fit_offer import Offer, Verdict, offer_on
+from kaito.domain.fit_offer import Offer, offer_on
 from kaito.domain.fit_ranking import Ranking, instance_types_of, rank, refuse_missed_times
 from kaito.domain.fit_request import FitRequest
+from kaito.domain.known_error import Verdict
 from kaito.domain.memory import ServerSettings, budget_bytes, memory_by_context
 from tests.unit.domain.builders import A10, A100, CATALOGUE, LONG, MINI, TWO_A10, TWO_A100, V100
 
