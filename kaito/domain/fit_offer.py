@@ -24,10 +24,16 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.known_error import Verdict
 from kaito.domain.model import ModelProfile
 from kaito.domain.throughput import cost_per_million_tokens
+from kaito.domain.tuning_fit import TuningRequest, fit_tuning
 
-__all__ = ["Cost", "Offer", "cost_of", "offer_on"]
+__all__ = ["MACHINE_LIMIT", "Cost", "Offer", "offer_on", "tuning_offer_on"]
 
 _KEPT_PLANS: Final = 1 << 15
+
+MACHINE_LIMIT: Final = 5000
+"""Machines of one cluster. Source: https://kubernetes.io/docs/setup/best-practices/cluster-large/,
+"No more than 5,000 nodes"; AKS has the same limit,
+https://learn.microsoft.com/azure/aks/quotas-skus-regions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +50,11 @@ class Offer:
     """How an instance type answers a request; `reason` says why it does not, and is empty where it
     does.
 
-    `longest` is the longest context of the plan's layout, `concurrency` how many sequences of
-    `plan.max_model_len` tokens one copy runs at once, `copies` how many Workspaces the demand
-    takes, `binds` what keeps it from more: a part of memory, the model's limit, the engine or a
-    time. `plan` is None where memory or engine refuse.
+    `tokens` are those of one sequence that it is planned for, `longest` the most that the plan's
+    layout holds, `concurrency` how many sequences of
+    that length one copy runs at once (tuning: 0), `copies` how many Workspaces the demand takes,
+    `binds` what keeps it from more: a part of memory, the model's limit, the engine, a time or the
+    number of machines. `plan` is None where memory or engine refuse.
     """
 
     instance_type: InstanceType
@@ -55,6 +62,7 @@ class Offer:
     binds: str
     reason: str = ""
     plan: FitPlan | None = None
+    tokens: int = 0
     longest: int = 0
     concurrency: int = 0
     copies: int = 0
@@ -97,6 +105,53 @@ class _Refused:
     binds: str
     reason: str
 
+    def offer(self, instance_type: InstanceType) -> Offer:
+        return Offer(
+            instance_type=instance_type,
+            verdict=Verdict.DOES_NOT_FIT,
+            binds=self.binds,
+            reason=self.reason,
+        )
+
+
+def tuning_offer_on(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engines: Sequence[Engine],
+    request: TuningRequest,
+    *,
+    region: str | None = None,
+    spot: bool = False,
+) -> Offer:
+    """The answer of one instance type to a tuning job, which takes one machine; `region` None
+    prices it where it is cheapest.
+
+    The request must have passed `TuningRequest.check`. Raises nothing for what does not fit: the
+    offer says so.
+    """
+    try:
+        choice = choose_engine(engines, instance_type.gpu, model, EngineName.TRANSFORMERS)
+        plan = fit_tuning(model, instance_type, request, choice)
+    except (NoEngine, DoesNotFit) as error:
+        return _refused(error).offer(instance_type)
+    whole = plan.max_model_len == model.token_limit
+    return Offer(
+        instance_type=instance_type,
+        verdict=plan.verdict,
+        binds="model's limit" if whole else "activations",
+        plan=plan,
+        tokens=request.sequence_tokens,
+        longest=plan.max_model_len,
+        copies=1,
+        cost=_cost(instance_type, region, spot),
+        whole_context=True,
+    )
+
+
+def _refused(error: NoEngine | DoesNotFit) -> _Refused:
+    binds = "engine" if isinstance(error, NoEngine) else error.binds.replace("_", " ")
+    return _Refused(binds=binds, reason=error.message)
+
 
 def offer_on(
     model: ModelProfile,
@@ -122,12 +177,7 @@ def offer_on(
         request.adapters,
     )
     if isinstance(found, _Refused):
-        return Offer(
-            instance_type=instance_type,
-            verdict=Verdict.DOES_NOT_FIT,
-            binds=found.binds,
-            reason=found.reason,
-        )
+        return found.offer(instance_type)
     plan, longest = found
     concurrency = concurrency_at(
         model, instance_type.gpu, plan, plan.max_model_len, adapters=request.adapters
@@ -139,17 +189,25 @@ def offer_on(
     reason = _too_slow(request, plan, speed)
     if reason:
         binds = speed.missed if speed else "engine"
+    copies = speed.copies if speed else copies
+    if not reason and copies * plan.nodes > MACHINE_LIMIT:
+        binds = "machines"
+        reason = (
+            f"it takes {copies * plan.nodes:,} machines, and a cluster has at most "
+            f"{MACHINE_LIMIT:,}"
+        )
     return Offer(
         instance_type=instance_type,
         verdict=plan.verdict,
         binds=binds,
         reason=reason,
         plan=plan,
+        tokens=plan.max_model_len,
         longest=longest,
         concurrency=concurrency,
-        copies=speed.copies if speed else copies,
+        copies=copies,
         speed=speed,
-        cost=cost_of(instance_type, region, spot),
+        cost=_cost(instance_type, region, spot),
         whole_context=plan.max_model_len >= request.wished_context(model),
     )
 
@@ -175,10 +233,8 @@ def _planned(
         plan = fitted(context)
         if plan.max_model_len < least:
             plan = fitted(least)
-    except NoEngine as error:
-        return _Refused(binds="engine", reason=error.message)
-    except DoesNotFit as error:
-        return _Refused(binds=error.binds.replace("_", " "), reason=error.message)
+    except (NoEngine, DoesNotFit) as error:
+        return _refused(error)
     taken = Layout(
         tensor_parallel=plan.tensor_parallel,
         pipeline_parallel=plan.pipeline_parallel,
@@ -207,7 +263,7 @@ def _too_slow(request: FitRequest, plan: FitPlan, speed: Speed | None) -> str:
     )
 
 
-def cost_of(instance_type: InstanceType, region: str | None, spot: bool) -> Cost | None:
+def _cost(instance_type: InstanceType, region: str | None, spot: bool) -> Cost | None:
     """Of one machine in the region, None: where it is cheapest. None: unknown."""
     known = [
         Cost(
