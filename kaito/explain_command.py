@@ -198,6 +198,8 @@ def _memory_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield _row(f"  {_PARTS.get(name, name)}", _gib(size))
     yield _row("  head-room", _gib(found["headroom_bytes"]))
     yield _row("kept back", _gib(found["kept_back_bytes"]))
+    yield _row("known error", _gib(found["known_error_bytes"]))
+    yield _row("verdict", found["verdict"])
 
 
 def _serving_lines(found: Mapping[str, Any], layout: Mapping[str, int]) -> Iterator[str]:

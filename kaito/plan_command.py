@@ -2,6 +2,7 @@
 sure that is."""
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from kaito.adapters.workspace_file import WorkspaceFile
     from kaito.domain.catalogue import Catalogue
     from kaito.domain.fit_options import LayoutOption
     from kaito.domain.fit_ranking import Ranking
     from kaito.domain.fit_request import FitRequest
+    from kaito.domain.gpu import InstanceType
     from kaito.domain.model import ModelProfile
+    from kaito.domain.tuning_fit import TuningRequest
     from kaito.plan_report.report import PlanReport
 
 _CLOUD = "azure"
@@ -26,6 +30,51 @@ class Output(StrEnum):
     JSON = "json"
     MARKDOWN = "markdown"
     HTML = "html"
+
+
+class Tuning(StrEnum):
+    LORA = "lora"
+    QLORA = "qlora"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What the command line says of a tuning job."""
+
+    method: Tuning | None
+    sequence_length: int | None
+    batch_size: int | None
+    rank: int | None
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options that say something of it."""
+        values = {
+            "--tuning": self.method,
+            "--sequence-length": self.sequence_length,
+            "--batch-size": self.batch_size,
+            "--rank": self.rank,
+        }
+        return tuple(name for name, value in values.items() if value is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Machines:
+    """Which machines are looked at, and whose prices count."""
+
+    names: tuple[str, ...]
+    clouds: tuple[str, ...]
+    region: str | None
+    spot: bool
+
+    def types(self, catalogue: "Catalogue") -> tuple["InstanceType", ...]:
+        """Raises: InvalidInput."""
+        from kaito.domain.fit_ranking import instance_types_of
+
+        clouds = () if _ANY_CLOUD in self.clouds else self.clouds
+        return instance_types_of(
+            catalogue.instance_types, clouds=clouds, region=self.region, names=self.names
+        )
 
 
 def plan(
@@ -44,8 +93,9 @@ def plan(
             "--file",
             "-f",
             metavar="FILE",
-            help="Plan for a Workspace: its model, instance type, fallbacks, adapters, capacity "
-            "type, and the max-model-len of its ConfigMap where that is in the file. - is stdin.",
+            help="Plan for a Workspace, serving or tuning: its model, instance type, fallbacks, "
+            "adapters, capacity type, and what its ConfigMap asks for where that is in the file. "
+            "- is stdin.",
         ),
     ] = None,
     instance_type: Annotated[
@@ -78,6 +128,20 @@ def plan(
     tpot: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Longest mean time per further token, such as 50ms."),
+    ] = None,
+    tuning: Annotated[
+        Tuning | None, typer.Option(help="Plan for tuning the model, not for serving it.")
+    ] = None,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(metavar="TOKENS", help="Of the longest sequence to tune on; without it 1024."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Sequences to tune on at a time, each GPU; without it 1."),
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(metavar="R", help="Of the adapter that is tuned; without it 8.")
     ] = None,
     region: Annotated[
         str | None,
@@ -124,10 +188,11 @@ def plan(
       kaito plan ./my-model --instance-type Standard_NC24ads_A100_v4
       kaito plan Qwen/Qwen3-8B --cloud all --spot
       kaito plan -f workspace.yaml
+      kaito plan phi-4 --tuning qlora --sequence-length 2048 --batch-size 4
       kaito plan phi-4 -o html > plan.html
 
     Exit code: 0 something does what is asked, 1 nothing does, 2 the input is wrong or no instance
-    type keeps the times (the closest is named).
+    type keeps the times or carries the load (the closest is named).
     """
     from kaito.domain.catalogue import UnknownName
     from kaito.domain.errors import InvalidInput
@@ -147,11 +212,14 @@ def plan(
             model,
             file,
             request,
-            names=tuple(instance_type or ()),
-            clouds=tuple(cloud or ()),
-            region=region,
-            spot=spot,
-            models=models,
+            _Job(method=tuning, sequence_length=sequence_length, batch_size=batch_size, rank=rank),
+            _Machines(
+                names=tuple(instance_type or ()),
+                clouds=tuple(cloud or ()) or (_CLOUD,),
+                region=region,
+                spot=spot,
+            ),
+            models,
         )
     except (InvalidInput, UnknownName) as error:
         typer.echo(str(error), err=True)
@@ -165,30 +233,55 @@ def _report(
     name: str | None,
     file: str | None,
     request: "FitRequest",
-    *,
-    names: tuple[str, ...],
-    clouds: tuple[str, ...],
-    region: str | None,
-    spot: bool,
+    job: _Job,
+    machines: _Machines,
     models: Path | None,
 ) -> "PlanReport":
     """Raises: InvalidInput, UnknownName."""
     from kaito.adapters.files import load_catalogue
-    from kaito.domain.fit_ranking import instance_types_of, rank, refuse_missed_times
-    from kaito.plan_report.report import PlanReport
 
     if (name is None) == (file is None):
         raise _problem("MODEL|PATH, -f", "give one of the two", "Try: kaito plan phi-4")
     catalogue = load_catalogue(models=models)
-    remarks: tuple[str, ...] = ()
+    read = None
     if file is not None:
         from kaito.adapters.workspace_file import read_workspace_file
-        from kaito.domain.workspace_request import workspace_request
 
         read = read_workspace_file(file)
+    if job.method is not None or (read is not None and read.workspace.tuning is not None):
+        if request.given:
+            raise _problem(
+                ", ".join(request.given),
+                "is about serving, and a tuning job is planned",
+                "It is described by --sequence-length, --batch-size and --rank",
+            )
+        return _tuning_report(name, read, job, machines, catalogue)
+    if job.given:
+        raise _problem(
+            ", ".join(job.given),
+            "is about tuning, and a model is to be served",
+            "Add --tuning lora or --tuning qlora",
+        )
+    return _serving_report(name, read, request, machines, catalogue)
+
+
+def _serving_report(
+    name: str | None,
+    read: "WorkspaceFile | None",
+    request: "FitRequest",
+    machines: _Machines,
+    catalogue: "Catalogue",
+) -> "PlanReport":
+    from kaito.domain.fit_ranking import rank, refuse_unmet
+    from kaito.plan_report.report import PlanReport
+
+    remarks: tuple[str, ...] = ()
+    if read is not None:
+        from kaito.domain.workspace_request import workspace_request
+
         asked = workspace_request(read.workspace, catalogue, read.config, request)
         profile, request, remarks = asked.model, asked.request, asked.remarks
-        names, spot = names or asked.instance_types, spot or asked.spot
+        machines = _with(machines, asked.instance_types, spot=asked.spot)
         if read.config_missing:
             remarks += (
                 f"ConfigMap {read.config_missing} is not in the file: no max-model-len is known",
@@ -196,23 +289,83 @@ def _report(
     else:
         assert name is not None
         profile = _model(name, catalogue)
-    if not clouds:
-        clouds = (_CLOUD,)
-    known = catalogue.instance_types
-    types = instance_types_of(
-        known, clouds=() if _ANY_CLOUD in clouds else clouds, region=region, names=names
-    )
+    types, region, spot = machines.types(catalogue), machines.region, machines.spot
     ranking = rank(profile, types, catalogue.engines, request, region=region, spot=spot)
-    refuse_missed_times(ranking, request)
+    refuse_unmet(ranking, request)
     return PlanReport(
         model=profile,
         request=request,
         ranking=ranking,
-        clouds=() if names else clouds,
+        clouds=() if machines.names else machines.clouds,
         region=region,
         spot=spot,
-        options=_options(profile, ranking, catalogue, request) if names else {},
+        options=_options(profile, ranking, catalogue, request) if machines.names else {},
         remarks=remarks,
+    )
+
+
+def _tuning_report(
+    name: str | None,
+    read: "WorkspaceFile | None",
+    job: _Job,
+    machines: _Machines,
+    catalogue: "Catalogue",
+) -> "PlanReport":
+    from kaito.domain.fit_ranking import rank_tuning
+    from kaito.domain.tuning_fit import TuningRequest
+    from kaito.domain.tuning_method import TuningMethod
+    from kaito.plan_report.report import PlanReport
+
+    method = TuningMethod(job.method.value) if job.method else None
+    remarks: tuple[str, ...] = ()
+    if read is not None:
+        from kaito.domain.workspace_request import workspace_tuning
+
+        asked = workspace_tuning(read.workspace, catalogue, read.config, method)
+        profile, request, remarks = asked.model, asked.request, asked.remarks
+        machines = _with(machines, asked.instance_types, spot=asked.spot)
+        if read.config_missing:
+            remarks += (
+                f"ConfigMap {read.config_missing} is not in the file: its batch size and rank are "
+                "not known",
+            )
+    else:
+        assert name is not None
+        assert method is not None
+        profile, request = _model(name, catalogue), TuningRequest(method=method)
+    request = _sized(request, job)
+    types, region, spot = machines.types(catalogue), machines.region, machines.spot
+    return PlanReport(
+        model=profile,
+        tuning=request,
+        ranking=rank_tuning(profile, types, catalogue.engines, request, region=region, spot=spot),
+        clouds=() if machines.names else machines.clouds,
+        region=region,
+        spot=spot,
+        remarks=remarks,
+    )
+
+
+def _sized(request: "TuningRequest", job: _Job) -> "TuningRequest":
+    """With the sizes that the command line says."""
+    from dataclasses import replace
+
+    length, batch, rank = job.sequence_length, job.batch_size, job.rank
+    return replace(
+        request,
+        sequence_tokens=request.sequence_tokens if length is None else length,
+        batch_size=request.batch_size if batch is None else batch,
+        lora_rank=request.lora_rank if rank is None else rank,
+    )
+
+
+def _with(machines: _Machines, names: tuple[str, ...], *, spot: bool) -> _Machines:
+    """With what a Workspace asks for, where the command line does not."""
+    return _Machines(
+        names=machines.names or names,
+        clouds=machines.clouds,
+        region=machines.region,
+        spot=machines.spot or spot,
     )
 
 

@@ -13,14 +13,15 @@ from kaito.domain.workspace import KIND, Workspace, parse_workspace
 __all__ = ["WorkspaceFile", "read_workspace_file"]
 
 _SIZE_LIMIT_BYTES: Final = 4 << 20
-_CONFIG_KEY: Final = "inference_config.yaml"
+_SERVING_KEY: Final = "inference_config.yaml"
+_TRAINING_KEY: Final = "training_config.yaml"
 _STDIN: Final = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceFile:
-    """`config` is the parsed inference_config.yaml; None where the Workspace names none, or one
-    that is not in the file (`config_missing` is its name)."""
+    """`config` is the parsed inference_config.yaml or training_config.yaml; None where the
+    Workspace names none, or one that is not in the file (`config_missing` is its name)."""
 
     workspace: Workspace
     config: Mapping[str, Any] | None
@@ -44,28 +45,30 @@ def read_workspace_file(path: str) -> WorkspaceFile:
         raise InvalidInput(
             replace(one, field=f"{path}: {one.field}") for one in error.problems
         ) from None
-    wanted = workspace.inference.config if workspace.inference else ""
+    wanted, key = (workspace.inference.config if workspace.inference else ""), _SERVING_KEY
+    if workspace.tuning is not None:
+        wanted, key = workspace.tuning.config, _TRAINING_KEY
     if not wanted:
         return WorkspaceFile(workspace=workspace, config=None)
     for one in documents:
         metadata = one.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if one.get("kind") == "ConfigMap" and name == wanted:
-            return WorkspaceFile(workspace=workspace, config=_config(path, wanted, one))
+            return WorkspaceFile(workspace=workspace, config=_config(path, wanted, key, one))
     return WorkspaceFile(workspace=workspace, config=None, config_missing=wanted)
 
 
-def _config(path: str, name: str, config_map: Mapping[str, Any]) -> Mapping[str, Any]:
+def _config(path: str, name: str, key: str, config_map: Mapping[str, Any]) -> Mapping[str, Any]:
     data = config_map.get("data")
-    text = data.get(_CONFIG_KEY) if isinstance(data, dict) else None
+    text = data.get(key) if isinstance(data, dict) else None
     if not isinstance(text, str):
-        raise _problem(f"{path}: ConfigMap {name}", f"has no key {_CONFIG_KEY}")
+        raise _problem(f"{path}: ConfigMap {name}", f"has no key {key}")
     try:
         return yaml_values.parse_mapping(text)
     except yaml_values.BadText as error:
         flaw = error.flaws[0]
         raise _problem(
-            f"{path}: ConfigMap {name}: {_CONFIG_KEY} line {flaw.line}", flaw.message, flaw.remedy
+            f"{path}: ConfigMap {name}: {key} line {flaw.line}", flaw.message, flaw.remedy
         ) from None
 
 

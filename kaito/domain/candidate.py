@@ -8,6 +8,7 @@ from typing import Final
 from kaito.domain.engine import EngineChoice
 from kaito.domain.errors import DomainError
 from kaito.domain.gpu import InstanceType
+from kaito.domain.known_error import KnownError
 from kaito.domain.memory import KV_BLOCK_TOKENS, MemoryBreakdown, budget_bytes, budget_share
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.quantity import GIB, gib_text
@@ -45,7 +46,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A layout with its memory as a function of the context, and the longest one that fits.
+    """A layout with its memory as a function of the context, the `longest` one that fits, and the
+    longest `safe` one, which leaves the known error of memory free; -1: not even an empty one.
     `utilization` is the share of a card that the user chose for vLLM, None kaito's."""
 
     model: ModelProfile
@@ -53,13 +55,20 @@ class Candidate:
     choice: EngineChoice
     layout: Layout
     memory_of: Callable[[int], MemoryBreakdown]
-    longest: int  # tokens; -1 when even an empty context is too much
+    longest: int
+    safe: int
+    error: KnownError
     utilization: Fraction | None = None
 
     @property
     def budget(self) -> int:
         gpu, engine = self.instance_type.gpu, self.choice.engine.name
         return budget_bytes(gpu, engine, self.utilization)
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether the model's whole limit fits."""
+        return self.longest == self.model.token_limit
 
 
 def longest_within(memory_of: Callable[[int], MemoryBreakdown], budget: int, limit: int) -> int:
@@ -79,16 +88,19 @@ def refusal(candidate: Candidate, least: int) -> DoesNotFit:
     needed = candidate.memory_of(least)
     weights_fit = candidate.longest >= 0
     room = f", which leaves room for {candidate.longest} tokens" if weights_fit else ""
-    shorter = ", or ask for a shorter context" if weights_fit else ""
+    length, shorter = "tokens of context", "ask for a shorter context"
+    if not needed.kv_cache:  # tuning caches nothing
+        length, shorter = "tokens a sequence", "train on shorter sequences or smaller batches"
+    alternative = f", or {shorter}" if weights_fit else ""
     where = f"{layout.nodes} x {instance_type.name}" if layout.nodes > 1 else instance_type.name
     parts = candidate.memory_of(0).parts
     grows = "kv_cache" if needed.kv_cache else "activations"
     return DoesNotFit(
-        f"{model.name} with {least} tokens of context does not fit {where}: "
+        f"{model.name} with {least} {length} does not fit {where}: "
         f"{candidate.choice.engine.name} needs {gib_text(needed.total)} per GPU "
         f"({_parts_text(needed)}) of the {gib_text(candidate.budget)} that it may use on "
         f"{instance_type.gpu.name}{room}",
-        remedy=f"Choose an instance type with more GPU memory{shorter}",
+        remedy=f"Choose an instance type with more GPU memory{alternative}",
         binds=grows if weights_fit else max(parts, key=parts.__getitem__),
         requested_bytes=needed.total,
         available_bytes=candidate.budget,
@@ -134,11 +146,25 @@ def layout_text(candidate: Candidate) -> Iterator[str]:
     yield text
 
 
+def spare_text(candidate: Candidate, context: int) -> str:
+    """How the known error bears on a context that nobody asked for; empty where a whole limit
+    leaves it free."""
+    error = f"{gib_text(candidate.error.size)}, the known error of memory"
+    if candidate.safe >= context:
+        return (
+            ""
+            if candidate.holds_all
+            else f"{context} tokens are planned, which leaves free {error}"
+        )
+    why = "the whole limit leaves" if candidate.holds_all else "even the fewest of use leave"
+    return f"{context} tokens are planned, and memory is tight: {why} less free than {error}"
+
+
 def context_text(candidate: Candidate, cached: int) -> str:
     memory_of, limit = candidate.memory_of, candidate.model.token_limit
     step = memory_of(2 * KV_BLOCK_TOKENS).total - memory_of(KV_BLOCK_TOKENS).total
     per_token = f"{step / KV_BLOCK_TOKENS / 1024:.0f} KiB per token and GPU"
-    if candidate.longest == limit:
+    if candidate.holds_all:
         return (
             f"the model's whole limit of {limit} tokens fits, at {per_token}; each replica holds "
             f"{cached} tokens in all"

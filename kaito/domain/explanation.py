@@ -121,6 +121,8 @@ def _memory(sizing: Sizing) -> dict[str, Any]:
         "budget_bytes": budget,
         "parts_bytes": fit.memory.parts,
         "headroom_bytes": fit.headroom_bytes,
+        "known_error_bytes": fit.error.size,
+        "verdict": fit.verdict.value,
         "kept_back_bytes": gpu.usable_bytes - budget,
         "assumed": [PRIORS[key] for key in fit.memory.priors],
     }

@@ -1,7 +1,6 @@
 """How a model is laid out on an instance type, how long a context fits, and why not otherwise."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
@@ -15,14 +14,16 @@ from kaito.domain.candidate import (
     layout_text,
     longest_within,
     refusal,
+    spare_text,
 )
 from kaito.domain.engine import Engine, EngineChoice, NoEngine, choose_engine
 from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
+from kaito.domain.fit_plan import FitPlan, fit_plan
 from kaito.domain.gpu import Gpu, InstanceType
-from kaito.domain.layouts import asked_layouts, layout_problems
+from kaito.domain.known_error import known_error
+from kaito.domain.layouts import layout_problems, other_layouts, usual_layouts
 from kaito.domain.memory import (
     KV_BLOCK_TOKENS,
-    PRIORS,
     MemoryBreakdown,
     ServerSettings,
     budget_bytes,
@@ -33,8 +34,7 @@ from kaito.domain.memory import (
 )
 from kaito.domain.model import EngineName, ModelProfile
 from kaito.domain.server_request import NOTHING_ASKED, ServerRequest
-from kaito.domain.tuning_memory import TUNING_LORA_RANK, TUNING_SEQUENCE_TOKENS, tuning_memory
-from kaito.domain.tuning_method import TuningMethod
+from kaito.domain.tuning_fit import TuningRequest, fit_tuning
 
 __all__ = [
     "DoesNotFit",
@@ -42,7 +42,7 @@ __all__ = [
     "candidates",
     "concurrency_at",
     "fit_inference",
-    "fit_tuning",
+    "other_candidates",
     "what_would_fit",
 ]
 
@@ -53,37 +53,6 @@ Source: kaito-project/kaito@056b8280b pkg/workspace/estimator/nodesestimator/est
 DEFAULT_NODE_LIMIT: Final = 8
 _KEPT_PLANS: Final = 4096
 _KEPT_LAYOUTS: Final = 1 << 15  # the whole catalogue on every GPU
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitPlan:
-    """A layout that fits. Bytes are per GPU, on the fullest one.
-
-    `pipeline_parallel` counts stages: over nodes with vLLM, over the GPUs of the one node with
-    transformers. `max_model_len` is the context asked for, or the longest that fits; for tuning it
-    is the longest sequence that fits. `memory` is with one sequence of that context (tuning: of the
-    sequence asked for), `kv_cache_tokens` what one replica caches in all, and `headroom_bytes` what
-    is left of the engine's budget. `asked` are the settings of vLLM that it was made for.
-    """
-
-    instance_type: str
-    engine: Engine
-    dtype: str
-    tensor_parallel: int = 1
-    pipeline_parallel: int = 1
-    data_parallel: int = 1
-    nodes: int = 1
-    max_model_len: int
-    kv_cache_tokens: int = 0
-    memory: MemoryBreakdown
-    headroom_bytes: int
-    explanation: tuple[str, ...]
-    asked: ServerRequest = NOTHING_ASKED
-
-    @property
-    def max_concurrency(self) -> int:
-        """Sequences of the whole context that are cached at once, over all replicas."""
-        return self.data_parallel * (self.kv_cache_tokens // self.max_model_len)
 
 
 def fit_inference(
@@ -99,8 +68,10 @@ def fit_inference(
     """The layout on the fewest nodes that holds the context asked for, with the settings that are
     `asked` of vLLM; other engines know none of them.
 
-    When none is asked, that is the model's token limit; where no layout on one number of nodes
-    holds it, the one with the longest context wins, from `DEFAULT_CONTEXT_TOKENS` up.
+    When none is asked, that is the model's token limit. Where no layout on one number of nodes
+    holds it, the longest context that leaves the known error of memory free is planned, on the
+    layout with the longest; where not even `DEFAULT_CONTEXT_TOKENS` leave it free and still fit,
+    those. Other layouts than the usual are looked at where no usual one fits at all.
 
     Raises: DoesNotFit; InvalidInput when `max_model_len` is outside what the model can do;
     InvalidConfig when vLLM cannot start with the parallel sizes that are asked for.
@@ -135,21 +106,35 @@ def _fit_inference(
     impossible = tuple(layout_problems(model, instance_type, asked, node_limit))
     if impossible:
         raise InvalidConfig(impossible)
-    target = max_model_len or model.token_limit
     least = max_model_len or min(model.token_limit, DEFAULT_CONTEXT_TOKENS)
     refused: list[Candidate] = []
-    for nodes in range(1, node_limit + 1):
-        fitting: list[Candidate] = []
-        for candidate in candidates(
-            model, instance_type, choice, nodes=nodes, adapters=adapters, asked=asked
-        ):
-            if candidate.longest >= target:
-                return _inference_plan(candidate, max_model_len, adapters, asked)
-            (fitting if candidate.longest >= least else refused).append(candidate)
-        if fitting:
-            longest = max(fitting, key=lambda one: one.longest)
-            return _inference_plan(longest, max_model_len, adapters, asked)
+    for among in (candidates, other_candidates):
+        for nodes in range(1, node_limit + 1):
+            found = among(model, instance_type, choice, nodes=nodes, adapters=adapters, asked=asked)
+            taken = _taken(found, max_model_len, least, refused)
+            if taken is not None:
+                return _inference_plan(taken, max_model_len, least, adapters, asked)
     raise refusal(min(refused, key=lambda one: one.memory_of(least).total), least)
+
+
+def _taken(
+    found: Iterable[Candidate], asked: int | None, least: int, refused: list[Candidate]
+) -> Candidate | None:
+    """The first that holds the context asked for, or without one the model's limit; else the one
+    with most room. Those that do not hold `least` tokens are added to `refused`."""
+    fitting: list[Candidate] = []
+    for one in found:
+        if one.longest < least:
+            refused.append(one)
+        elif asked is not None or one.holds_all:
+            return one
+        else:
+            fitting.append(one)
+
+    def room(one: Candidate) -> tuple[int, int]:
+        return one.safe, one.budget - one.memory_of(least).total
+
+    return max(fitting, key=room, default=None)
 
 
 def candidates(
@@ -161,13 +146,39 @@ def candidates(
     adapters: int = 0,
     asked: ServerRequest = NOTHING_ASKED,
 ) -> Iterator[Candidate]:
-    """The layouts on so many nodes that `fit_inference` looks at, in that order: the first that
-    holds the context is taken."""
+    """The usual layouts on so many nodes, in the order in which `fit_inference` looks at them."""
+    layouts = usual_layouts(model, instance_type, choice.engine.name, nodes, asked)
+    return _measured_layouts(layouts, model, instance_type, choice, adapters, asked)
+
+
+def other_candidates(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    choice: EngineChoice,
+    *,
+    nodes: int = 1,
+    adapters: int = 0,
+    asked: ServerRequest = NOTHING_ASKED,
+) -> Iterator[Candidate]:
+    """The other layouts on so many nodes, which are looked at where no usual one fits."""
+    layouts = other_layouts(model, instance_type, choice.engine.name, nodes, asked)
+    return _measured_layouts(layouts, model, instance_type, choice, adapters, asked)
+
+
+def _measured_layouts(
+    layouts: Iterable[Layout],
+    model: ModelProfile,
+    instance_type: InstanceType,
+    choice: EngineChoice,
+    adapters: int,
+    asked: ServerRequest,
+) -> Iterator[Candidate]:
     served = asked.applied_to(model)
-    for layout in _layouts(model, instance_type, choice.engine.name, nodes, asked):
+    error = known_error(model.architecture, choice.engine.name)
+    for layout in layouts:
         settings = _settings(layout, adapters, asked)
-        memory_of, longest = _measured(
-            served, instance_type.gpu, choice.engine, settings, asked.utilization
+        memory_of, longest, safe = _measured(
+            served, instance_type.gpu, choice.engine, settings, asked.utilization, error.size
         )
         yield Candidate(
             model=served,
@@ -176,6 +187,8 @@ def candidates(
             layout=layout,
             memory_of=memory_of,
             longest=longest,
+            safe=safe,
+            error=error,
             utilization=asked.utilization,
         )
 
@@ -187,37 +200,13 @@ def _measured(
     engine: Engine,
     settings: ServerSettings,
     utilization: Fraction | None,
-) -> tuple[Callable[[int], MemoryBreakdown], int]:
+    error_bytes: int,
+) -> tuple[Callable[[int], MemoryBreakdown], int, int]:
+    """Memory by context, the longest context, and the longest that leaves the error free."""
     memory_of = memory_by_context(model, gpu, engine, settings)
     budget = budget_bytes(gpu, engine.name, utilization)
-    return memory_of, longest_within(memory_of, budget, model.token_limit)
-
-
-def _layouts(
-    model: ModelProfile,
-    instance_type: InstanceType,
-    engine: EngineName,
-    nodes: int,
-    asked: ServerRequest,
-) -> Iterator[Layout]:
-    """Layouts on so many nodes, most replicas first; with the parallel sizes that are asked for,
-    where any is."""
-    if asked.parallel_sizes:
-        yield from asked_layouts(model, instance_type, asked, nodes)
-        return
-    gpus = instance_type.gpu_count
-    if engine is EngineName.TRANSFORMERS:  # device_map=auto uses every GPU of its one node
-        if nodes == 1:
-            yield Layout(pipeline_parallel=min(gpus, model.layers))
-        return
-    shards = max(n for n in range(1, gpus + 1) if gpus % n == 0 and model.attention.splits_into(n))
-    stages = nodes * (gpus // shards)
-    if nodes == 1:
-        if shards > 1 and 2 * model.weight_bytes < instance_type.gpu.memory_bytes:
-            yield Layout(data_parallel=gpus)
-        yield Layout(tensor_parallel=shards, data_parallel=gpus // shards)
-    if 1 < stages <= model.layers:
-        yield Layout(tensor_parallel=shards, pipeline_parallel=stages, nodes=nodes)
+    longest = longest_within(memory_of, budget, model.token_limit)
+    return memory_of, longest, longest_within(memory_of, budget - error_bytes, longest)
 
 
 def _settings(layout: Layout, adapters: int, asked: ServerRequest) -> ServerSettings:
@@ -236,17 +225,34 @@ def _settings(layout: Layout, adapters: int, asked: ServerRequest) -> ServerSett
 
 
 def _inference_plan(
-    candidate: Candidate, max_model_len: int | None, adapters: int, asked: ServerRequest
+    candidate: Candidate, asked_len: int | None, least: int, adapters: int, asked: ServerRequest
 ) -> FitPlan:
-    context = max_model_len or candidate.longest
+    longest = candidate.model.token_limit if candidate.holds_all else max(candidate.safe, least)
+    context = asked_len or longest
     cached = _cached_tokens(candidate, context, _settings(candidate.layout, adapters, asked))
+    spare = "" if asked_len else spare_text(candidate, context)
     explanation = (
         *layout_text(candidate),
         budget_text(candidate, candidate.memory_of(0)),
         context_text(candidate, cached),
+        *([spare] if spare else []),
     )
-    plan = _fit_plan(candidate, context, candidate.memory_of(context), cached, explanation)
-    return replace(plan, asked=asked)
+    return fit_plan(
+        candidate,
+        context,
+        candidate.memory_of(context),
+        explanation,
+        max_num_seqs=_sequences_at_once(candidate, asked),
+        kv_cache_tokens=cached,
+        asked=asked,
+    )
+
+
+def _sequences_at_once(candidate: Candidate, asked: ServerRequest) -> int:
+    """That one replica runs: --max-num-seqs with vLLM; transformers answers one at a time."""
+    if candidate.choice.engine.name is not EngineName.VLLM:
+        return 1
+    return asked.max_num_seqs or default_max_num_seqs(candidate.instance_type.gpu)
 
 
 def _cached_tokens(candidate: Candidate, context: int, settings: ServerSettings) -> int:
@@ -288,100 +294,7 @@ def concurrency_at(
     budget = budget_bytes(gpu, plan.engine.name, plan.asked.utilization)
     served = plan.asked.applied_to(model)
     cached = _vllm_tokens(served, gpu, plan.engine, settings, budget, tokens)
-    at_once = plan.asked.max_num_seqs or default_max_num_seqs(gpu)
-    return plan.data_parallel * min(cached // tokens, at_once)
-
-
-def _fit_plan(
-    candidate: Candidate,
-    max_model_len: int,
-    memory: MemoryBreakdown,
-    kv_cache_tokens: int,
-    explanation: tuple[str, ...],
-) -> FitPlan:
-    assert memory.total <= candidate.budget, (memory, candidate.budget)
-    layout = candidate.layout
-    return FitPlan(
-        instance_type=candidate.instance_type.name,
-        engine=candidate.choice.engine,
-        dtype=candidate.choice.dtype,
-        tensor_parallel=layout.tensor_parallel,
-        pipeline_parallel=layout.pipeline_parallel,
-        data_parallel=layout.data_parallel,
-        nodes=layout.nodes,
-        max_model_len=max_model_len,
-        kv_cache_tokens=kv_cache_tokens,
-        memory=memory,
-        headroom_bytes=candidate.budget - memory.total,
-        explanation=(*explanation, *(f"assumed: {PRIORS[key]}" for key in memory.priors)),
-    )
-
-
-def fit_tuning(
-    model: ModelProfile,
-    instance_type: InstanceType,
-    method: TuningMethod,
-    choice: EngineChoice,
-    *,
-    sequence_tokens: int = TUNING_SEQUENCE_TOKENS,
-    batch_size: int = 1,
-    lora_rank: int = TUNING_LORA_RANK,
-    gradient_checkpointing: bool = True,
-) -> FitPlan:
-    """One node, one whole copy of the model on each of its GPUs.
-
-    Raises: DoesNotFit; InvalidInput when the model cannot be tuned so.
-    """
-    if choice.engine.name is not EngineName.TRANSFORMERS:
-        raise ValueError(f"tuning runs on transformers, not on {choice.engine.name}")
-    if model.tuning is None:
-        problem = Problem(
-            field="tuning.preset.name",
-            message=f"{model.name} cannot be tuned",
-            remedy="Choose a model whose file has the key tuning, such as phi-4-mini-instruct",
-            rule="tuning-supported",
-        )
-        raise InvalidInput([problem])
-    if method not in model.tuning.methods:
-        methods = ", ".join(model.tuning.methods)
-        problem = Problem(
-            field="tuning.method",
-            message=f"{model.name} cannot be tuned with {method}, but with {methods}",
-            remedy="Choose another method or model",
-            rule="tuning-supported",
-        )
-        raise InvalidInput([problem])
-
-    def memory_of(tokens: int) -> MemoryBreakdown:
-        return tuning_memory(
-            model,
-            instance_type.gpu,
-            method,
-            sequence_tokens=tokens,
-            batch_size=batch_size,
-            lora_rank=lora_rank,
-            gradient_checkpointing=gradient_checkpointing,
-        )
-
-    budget = budget_bytes(instance_type.gpu, choice.engine.name)
-    candidate = Candidate(
-        model=model,
-        instance_type=instance_type,
-        choice=choice,
-        layout=Layout(data_parallel=instance_type.gpu_count),
-        memory_of=memory_of,
-        longest=longest_within(memory_of, budget, model.token_limit),
-    )
-    wanted = min(sequence_tokens, model.token_limit)
-    if candidate.longest < wanted:
-        raise refusal(candidate, wanted)
-    memory = memory_of(wanted)
-    explanation = (
-        *layout_text(candidate),
-        budget_text(candidate, memory),
-        f"sequences of up to {candidate.longest} tokens fit at batch size {batch_size}",
-    )
-    return _fit_plan(candidate, candidate.longest, memory, 0, explanation)
+    return plan.data_parallel * min(cached // tokens, plan.max_num_seqs)
 
 
 def what_would_fit(
@@ -395,16 +308,15 @@ def what_would_fit(
     max_model_len: int | None = None,
     adapters: int = 0,
     node_limit: int = 1,
-    tuning: TuningMethod | None = None,
+    tuning: TuningRequest | None = None,
     include_legacy: bool = False,
     asked: ServerRequest = NOTHING_ASKED,
 ) -> tuple[InstanceType, ...]:
     """Instance types that the model fits, cheapest on demand first, unknown prices last.
 
     `cloud` None is any cloud, `region` None prices each type where it is cheapest; the price
-    counts all nodes of the plan. `tuning` None asks about inference; a method asks about tuning
-    with the defaults of `fit_tuning`. Types whose GPUs do not make up the parallel sizes `asked`
-    are left out.
+    counts all nodes of the plan. `tuning` None asks about inference. Types whose GPUs do not make
+    up the parallel sizes `asked` are left out.
 
     Raises: InvalidInput when no instance type could help: the model cannot be tuned so, or has no
     such context.

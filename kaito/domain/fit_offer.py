@@ -3,32 +3,37 @@ why it is no answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 from math import ceil
 from typing import Final
 
-from kaito.domain.candidate import Candidate, Layout, longest_within
-from kaito.domain.engine import Engine, EngineChoice, EngineName, NoEngine, choose_engine
-from kaito.domain.fit import DoesNotFit, FitPlan, candidates, concurrency_at, fit_inference
+from kaito.domain.candidate import Layout
+from kaito.domain.engine import Engine, EngineName, NoEngine, choose_engine
+from kaito.domain.fit import (
+    DoesNotFit,
+    FitPlan,
+    candidates,
+    concurrency_at,
+    fit_inference,
+    other_candidates,
+)
 from kaito.domain.fit_request import FitRequest
 from kaito.domain.fit_speed import Speed, speed_of
 from kaito.domain.gpu import InstanceType
-from kaito.domain.known_error import KnownError, known_error
+from kaito.domain.known_error import Verdict
 from kaito.domain.model import ModelProfile
 from kaito.domain.throughput import cost_per_million_tokens
+from kaito.domain.tuning_fit import TuningRequest, fit_tuning
 
-__all__ = ["Cost", "Offer", "Verdict", "offer_on", "verdict_of"]
+__all__ = ["MACHINE_LIMIT", "Cost", "Offer", "offer_on", "tuning_offer_on"]
 
 _KEPT_PLANS: Final = 1 << 15
 
-
-class Verdict(StrEnum):
-    """What memory says. Tight: it fits, and less is left than the prediction may be off by."""
-
-    FITS = "fits"
-    TIGHT = "tight"
-    DOES_NOT_FIT = "does not fit"
+MACHINE_LIMIT: Final = 5000
+"""Machines of one cluster. Source: https://kubernetes.io/docs/setup/best-practices/cluster-large/,
+"No more than 5,000 nodes"; AKS has the same limit,
+https://learn.microsoft.com/azure/aks/quotas-skus-regions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +50,11 @@ class Offer:
     """How an instance type answers a request; `reason` says why it does not, and is empty where it
     does.
 
-    `longest` is the longest context of the plan's layout, `concurrency` how many sequences of
-    `plan.max_model_len` tokens one copy runs at once, `copies` how many Workspaces the demand
-    takes, `binds` what keeps it from more: a part of memory, the model's limit, the engine or a
-    time. `plan` is None where memory or engine refuse.
+    `tokens` are those of one sequence that it is planned for, `longest` the most that the plan's
+    layout holds, `concurrency` how many sequences of
+    that length one copy runs at once (tuning: 0), `copies` how many Workspaces the demand takes,
+    `binds` what keeps it from more: a part of memory, the model's limit, the engine, a time or the
+    number of machines. `plan` is None where memory or engine refuse.
     """
 
     instance_type: InstanceType
@@ -56,7 +62,7 @@ class Offer:
     binds: str
     reason: str = ""
     plan: FitPlan | None = None
-    error: KnownError | None = None
+    tokens: int = 0
     longest: int = 0
     concurrency: int = 0
     copies: int = 0
@@ -89,15 +95,62 @@ class Offer:
     @property
     def headroom_multiples(self) -> float | None:
         """What is left on each GPU, in multiples of the known error."""
-        if self.plan is None or self.error is None:
+        if self.plan is None:
             return None
-        return self.error.multiples(self.plan.headroom_bytes)
+        return self.plan.error.multiples(self.plan.headroom_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refused:
     binds: str
     reason: str
+
+    def offer(self, instance_type: InstanceType) -> Offer:
+        return Offer(
+            instance_type=instance_type,
+            verdict=Verdict.DOES_NOT_FIT,
+            binds=self.binds,
+            reason=self.reason,
+        )
+
+
+def tuning_offer_on(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engines: Sequence[Engine],
+    request: TuningRequest,
+    *,
+    region: str | None = None,
+    spot: bool = False,
+) -> Offer:
+    """The answer of one instance type to a tuning job, which takes one machine; `region` None
+    prices it where it is cheapest.
+
+    The request must have passed `TuningRequest.check`. Raises nothing for what does not fit: the
+    offer says so.
+    """
+    try:
+        choice = choose_engine(engines, instance_type.gpu, model, EngineName.TRANSFORMERS)
+        plan = fit_tuning(model, instance_type, request, choice)
+    except (NoEngine, DoesNotFit) as error:
+        return _refused(error).offer(instance_type)
+    whole = plan.max_model_len == model.token_limit
+    return Offer(
+        instance_type=instance_type,
+        verdict=plan.verdict,
+        binds="model's limit" if whole else "activations",
+        plan=plan,
+        tokens=request.sequence_tokens,
+        longest=plan.max_model_len,
+        copies=1,
+        cost=_cost(instance_type, region, spot),
+        whole_context=True,
+    )
+
+
+def _refused(error: NoEngine | DoesNotFit) -> _Refused:
+    binds = "engine" if isinstance(error, NoEngine) else error.binds.replace("_", " ")
+    return _Refused(binds=binds, reason=error.message)
 
 
 def offer_on(
@@ -124,14 +177,8 @@ def offer_on(
         request.adapters,
     )
     if isinstance(found, _Refused):
-        return Offer(
-            instance_type=instance_type,
-            verdict=Verdict.DOES_NOT_FIT,
-            binds=found.binds,
-            reason=found.reason,
-        )
+        return found.offer(instance_type)
     plan, longest = found
-    error = known_error(model.architecture, plan.engine.name)
     concurrency = concurrency_at(
         model, instance_type.gpu, plan, plan.max_model_len, adapters=request.adapters
     )
@@ -142,53 +189,27 @@ def offer_on(
     reason = _too_slow(request, plan, speed)
     if reason:
         binds = speed.missed if speed else "engine"
+    copies = speed.copies if speed else copies
+    if not reason and copies * plan.nodes > MACHINE_LIMIT:
+        binds = "machines"
+        reason = (
+            f"it takes {copies * plan.nodes:,} machines, and a cluster has at most "
+            f"{MACHINE_LIMIT:,}"
+        )
     return Offer(
         instance_type=instance_type,
-        verdict=verdict_of(plan.headroom_bytes, error),
+        verdict=plan.verdict,
         binds=binds,
         reason=reason,
         plan=plan,
-        error=error,
+        tokens=plan.max_model_len,
         longest=longest,
         concurrency=concurrency,
-        copies=speed.copies if speed else copies,
+        copies=copies,
         speed=speed,
         cost=_cost(instance_type, region, spot),
         whole_context=plan.max_model_len >= request.wished_context(model),
     )
-
-
-def verdict_of(headroom_bytes: int, error: KnownError) -> Verdict:
-    """Of a head-room, in bytes per GPU; below 0 there is none."""
-    if headroom_bytes < 0:
-        return Verdict.DOES_NOT_FIT
-    return Verdict.FITS if headroom_bytes >= error.size else Verdict.TIGHT
-
-
-def _plan_on(
-    model: ModelProfile, instance_type: InstanceType, choice: EngineChoice, request: FitRequest
-) -> FitPlan:
-    """How kaito runs the model there. Where no context is asked for, it is the longest that leaves
-    the known error free; where none does, the longest.
-
-    Raises: DoesNotFit.
-    """
-
-    def fitted(context: int | None) -> FitPlan:
-        return fit_inference(
-            model, instance_type, choice, max_model_len=context, adapters=request.adapters
-        )
-
-    plan = fitted(request.context)
-    error = known_error(model.architecture, plan.engine.name)
-    least = request.least_context(model)
-    if plan.max_model_len < least:
-        return fitted(least)
-    if request.context is not None or plan.headroom_bytes >= error.size:
-        return plan
-    chosen = _candidate_of(plan, model, instance_type, choice, request.adapters)
-    safe = longest_within(chosen.memory_of, chosen.budget - error.size, model.token_limit)
-    return fitted(safe) if safe >= least else plan
 
 
 @lru_cache(maxsize=_KEPT_PLANS)
@@ -201,38 +222,30 @@ def _planned(
     least: int,
     adapters: int,
 ) -> tuple[FitPlan, int] | _Refused:
-    """The plan and the longest context of its layout, or why there is none."""
-    request = FitRequest(
-        context=context,
-        input_tokens=None if context else least,
-        adapters=adapters,
-        engine=engine,
-    )
+    """The plan that the operator makes, where it chooses no shorter context than is of use, and the
+    longest context of its layout; or why there is none."""
+
+    def fitted(tokens: int | None) -> FitPlan:
+        return fit_inference(model, instance_type, choice, max_model_len=tokens, adapters=adapters)
+
     try:
         choice = choose_engine(engines, instance_type.gpu, model, engine)
-        plan = _plan_on(model, instance_type, choice, request)
-    except NoEngine as error:
-        return _Refused(binds="engine", reason=error.message)
-    except DoesNotFit as error:
-        return _Refused(binds=error.binds.replace("_", " "), reason=error.message)
-    return plan, _candidate_of(plan, model, instance_type, choice, adapters).longest
-
-
-def _candidate_of(
-    plan: FitPlan,
-    model: ModelProfile,
-    instance_type: InstanceType,
-    choice: EngineChoice,
-    adapters: int,
-) -> Candidate:
+        plan = fitted(context)
+        if plan.max_model_len < least:
+            plan = fitted(least)
+    except (NoEngine, DoesNotFit) as error:
+        return _refused(error)
     taken = Layout(
         tensor_parallel=plan.tensor_parallel,
         pipeline_parallel=plan.pipeline_parallel,
         data_parallel=plan.data_parallel,
         nodes=plan.nodes,
     )
-    found = candidates(model, instance_type, choice, nodes=plan.nodes, adapters=adapters)
-    return next(one for one in found if one.layout == taken)
+    looked_at = chain.from_iterable(
+        among(model, instance_type, choice, nodes=plan.nodes, adapters=adapters)
+        for among in (candidates, other_candidates)
+    )
+    return plan, next(one.longest for one in looked_at if one.layout == taken)
 
 
 def _too_slow(request: FitRequest, plan: FitPlan, speed: Speed | None) -> str:
@@ -251,7 +264,7 @@ def _too_slow(request: FitRequest, plan: FitPlan, speed: Speed | None) -> str:
 
 
 def _cost(instance_type: InstanceType, region: str | None, spot: bool) -> Cost | None:
-    """In the region, or where it is cheapest; None: unknown."""
+    """Of one machine in the region, None: where it is cheapest. None: unknown."""
     known = [
         Cost(
             usd_per_hour=price.of(spot),

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from kaito.domain.candidate import Candidate, Layout
 from kaito.domain.engine import Engine, EngineChoice, EngineName, NoEngine, choose_engine
-from kaito.domain.fit import DEFAULT_NODE_LIMIT, candidates
-from kaito.domain.fit_offer import Offer, Verdict, verdict_of
+from kaito.domain.fit import DEFAULT_NODE_LIMIT, candidates, other_candidates
+from kaito.domain.fit_offer import Offer
 from kaito.domain.fit_request import FitRequest
 from kaito.domain.gpu import USABLE_SHARE_PRIOR, InstanceType
-from kaito.domain.known_error import known_error
+from kaito.domain.known_error import Verdict, verdict_of
 from kaito.domain.model import ModelProfile
 from kaito.domain.partition import mig_slices
 from kaito.domain.quantity import gib_text
@@ -41,7 +41,7 @@ def layout_options(
     *,
     node_limit: int = DEFAULT_NODE_LIMIT,
 ) -> tuple[LayoutOption, ...]:
-    """The layouts that were considered for an offer up to the one taken, those that the model's
+    """The layouts that were looked at for an offer up to the one taken, those that the model's
     shape rules out, and slices of its GPUs (MIG). None where no engine runs on the GPU."""
     instance_type = offer.instance_type
     try:
@@ -67,19 +67,20 @@ def _considered(
         data_parallel=plan.data_parallel,
         nodes=plan.nodes,
     )
-    for nodes in range(1, most + 1):
-        for one in candidates(
-            model, offer.instance_type, choice, nodes=nodes, adapters=request.adapters
-        ):
-            yield _option(
-                one,
-                _name(one),
-                context,
-                replicas=one.layout.data_parallel,
-                reason=""
-                if one.layout == taken
-                else "it fits as well; the first that fits is taken",
+    for among in (candidates, other_candidates):
+        found = [
+            one
+            for nodes in range(1, most + 1)
+            for one in among(
+                model, offer.instance_type, choice, nodes=nodes, adapters=request.adapters
             )
+        ]
+        for one in found:
+            reason = "" if one.layout == taken else "it fits as well; the first that fits is taken"
+            replicas = one.layout.data_parallel
+            yield _option(one, _name(one), context, replicas=replicas, reason=reason)
+        if taken in [one.layout for one in found]:
+            return
 
 
 def _option(
@@ -93,10 +94,9 @@ def _option(
         if candidate.longest >= 0:
             held = f"it holds {candidate.longest}"
         reason = f"{least} per GPU too much for {context} tokens: {held}"
-    error = known_error(candidate.model.architecture, candidate.choice.engine.name)
     return LayoutOption(
         name=name,
-        verdict=verdict_of(left, error),
+        verdict=verdict_of(left, candidate.error),
         replicas=replicas,
         nodes=candidate.layout.nodes,
         longest=max(0, candidate.longest),

@@ -6,13 +6,15 @@ from typing import Final
 
 from kaito.domain.engine import Engine
 from kaito.domain.errors import InvalidInput, Problem
-from kaito.domain.fit_offer import Offer, Verdict, offer_on
+from kaito.domain.fit_offer import MACHINE_LIMIT, Offer, offer_on, tuning_offer_on
 from kaito.domain.fit_request import FitRequest
 from kaito.domain.gpu import InstanceType
+from kaito.domain.known_error import Verdict
 from kaito.domain.model import ModelProfile
 from kaito.domain.names import did_you_mean
+from kaito.domain.tuning_fit import TuningRequest
 
-__all__ = ["Ranking", "instance_types_of", "rank", "refuse_missed_times"]
+__all__ = ["Ranking", "instance_types_of", "rank", "rank_tuning", "refuse_unmet"]
 
 _NAMED_FALLBACKS: Final = 3
 _REGIONLESS: Final = "unspecified"  # a price whose source names no region
@@ -47,7 +49,7 @@ class Ranking:
             and _is_sound(one)
             and one.plan is not None
             and one.plan.nodes == 1
-            and one.plan.max_model_len >= first.plan.max_model_len
+            and one.tokens >= first.tokens
             and one.instance_type.cloud == first.instance_type.cloud
         )
         return tuple(others)[:_NAMED_FALLBACKS]
@@ -74,6 +76,32 @@ def rank(
     found = [
         offer_on(model, one, engines, request, region=region, spot=spot) for one in instance_types
     ]
+    return _ranked(found)
+
+
+def rank_tuning(
+    model: ModelProfile,
+    instance_types: Iterable[InstanceType],
+    engines: Sequence[Engine],
+    request: TuningRequest,
+    *,
+    region: str | None = None,
+    spot: bool = False,
+) -> Ranking:
+    """As `rank`, for a tuning job.
+
+    Raises: InvalidInput (sizes that are none, or a model that cannot be tuned so).
+    """
+    request.check(model)
+    return _ranked(
+        [
+            tuning_offer_on(model, one, engines, request, region=region, spot=spot)
+            for one in instance_types
+        ]
+    )
+
+
+def _ranked(found: Sequence[Offer]) -> Ranking:
     return Ranking(
         offers=tuple(sorted((one for one in found if one.accepted), key=_rank_key)),
         rejected=tuple(sorted((one for one in found if not one.accepted), key=_closeness)),
@@ -128,13 +156,34 @@ def instance_types_of(
     return tuple(one for one in types if not clouds or one.cloud in clouds)
 
 
-def refuse_missed_times(ranking: Ranking, request: FitRequest) -> None:
-    """Raises: InvalidInput where memory would do and no instance type keeps the bounds on time; it
-    names the one that misses them by the least."""
-    slow = [one for one in ranking.rejected if one.speed is not None and one.speed.missed]
-    if ranking.offers or not slow:
+def refuse_unmet(ranking: Ranking, request: FitRequest) -> None:
+    """Raises: InvalidInput where memory would do, and no instance type carries the load with the
+    machines of a cluster, or keeps the bounds on time; it names the one that comes closest."""
+    if ranking.offers:
         return
-    closest = min(slow, key=_excess)
+    many = [one for one in ranking.rejected if one.machines > MACHINE_LIMIT]
+    slow = [one for one in ranking.rejected if one.speed is not None and one.speed.missed]
+    if many:
+        raise _too_many(min(many, key=_machines), request)
+    if slow:
+        raise _too_slow(min(slow, key=_excess), request)
+
+
+def _too_many(closest: Offer, request: FitRequest) -> InvalidInput:
+    asked = {"--rate": request.rate, "--concurrency": request.concurrency}
+    given = {name: value for name, value in asked.items() if value is not None}
+    load = " and ".join(f"{name} {value:,.12g}" for name, value in given.items())
+    problem = Problem(
+        field=", ".join(given),
+        message=f"no instance type carries {load} with the {MACHINE_LIMIT:,} machines that a "
+        f"cluster has at most; the closest is {closest.instance_type.name}, with "
+        f"{closest.copies:,} copies on {closest.machines:,} machines",
+        remedy="Ask for less, or plan for a part of the load and as many clusters as it takes",
+    )
+    return InvalidInput([problem])
+
+
+def _too_slow(closest: Offer, request: FitRequest) -> InvalidInput:
     asked = {"--ttft": request.ttft_s, "--tpot": request.tpot_s}
     bounds = " and ".join(
         f"{name} {most * 1000:g} ms" for name, most in asked.items() if most is not None
@@ -145,7 +194,11 @@ def refuse_missed_times(ranking: Ranking, request: FitRequest) -> None:
         f"where {closest.reason}",
         remedy="Ask for longer times, shorter requests, or other machines (--cloud all)",
     )
-    raise InvalidInput([problem])
+    return InvalidInput([problem])
+
+
+def _machines(offer: Offer) -> tuple[int, str]:
+    return offer.machines, offer.instance_type.name
 
 
 def _excess(offer: Offer) -> float:
@@ -174,5 +227,5 @@ def _rank_key(offer: Offer) -> tuple[bool, bool, bool, bool, float, str]:
 
 
 def _closeness(offer: Offer) -> tuple[bool, bool, str]:
-    """Too slow, too small, no engine."""
+    """Too slow or too many, too small, no engine."""
     return offer.plan is None, offer.binds == "engine", offer.instance_type.name

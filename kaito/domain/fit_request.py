@@ -57,6 +57,11 @@ class FitRequest:
         """Whether an engine whose speed is not known cannot do."""
         return self.rate is not None or self.has_slo
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options that say what is demanded."""
+        return tuple(name for field, name in _OPTIONS.items() if getattr(self, field) is not None)
+
     def shape(self, model: ModelProfile) -> RequestShape:
         """The mean request; what is not said is 1,000 tokens in and 200 out, or less where the
         context is shorter."""

@@ -6,12 +6,20 @@ plan leaves free is told in multiples of it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from kaito.domain.model import EngineName
 from kaito.domain.quantity import GIB
 
-__all__ = ["WORST_OVER_GIB", "KnownError", "known_error"]
+__all__ = [
+    "TUNING_ERROR",
+    "WORST_OVER_GIB",
+    "KnownError",
+    "Verdict",
+    "known_error",
+    "verdict_of",
+]
 
 _LEAST_START_UPS: Final = 3  # fewer say little about the worst
 
@@ -62,3 +70,27 @@ def known_error(architecture: str, engine: EngineName) -> KnownError:
         start_ups=0,
         source=f"assumed, the worst of all measured families: of {of} too little was measured",
     )
+
+
+TUNING_ERROR: Final = KnownError(
+    size=round(_WORST_OF_ALL_GIB * GIB),
+    start_ups=0,
+    source="assumed, the worst of all families that were measured while they served: no tuning was "
+    "measured",
+)
+"""What a tuning job leaves free, though nothing published says how far off its memory is."""
+
+
+class Verdict(StrEnum):
+    """What memory says. Tight: it fits, and less is left than the prediction may be off by."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    DOES_NOT_FIT = "does not fit"
+
+
+def verdict_of(headroom_bytes: int, error: KnownError) -> Verdict:
+    """Of a head-room, in bytes per GPU; below 0 there is none."""
+    if headroom_bytes < 0:
+        return Verdict.DOES_NOT_FIT
+    return Verdict.FITS if headroom_bytes >= error.size else Verdict.TIGHT

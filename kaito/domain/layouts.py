@@ -1,4 +1,5 @@
-"""Layouts whose parallel sizes a user chose: those that vLLM starts with, on so many machines."""
+"""Layouts that an engine starts with, on so many machines: kaito's own, and those whose parallel
+sizes a user chose."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,12 +7,57 @@ from typing import Final
 from kaito.domain.candidate import Layout
 from kaito.domain.errors import Problem
 from kaito.domain.gpu import InstanceType
-from kaito.domain.model import ModelProfile
-from kaito.domain.server_request import ServerRequest, at
+from kaito.domain.model import EngineName, ModelProfile
+from kaito.domain.server_request import NOTHING_ASKED, ServerRequest, at
 
-__all__ = ["asked_layouts", "layout_problems"]
+__all__ = ["asked_layouts", "layout_problems", "other_layouts", "usual_layouts"]
 
 _REMEDY: Final = "Remove it: the fit lays the model out"
+
+
+def usual_layouts(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engine: EngineName,
+    nodes: int,
+    asked: ServerRequest,
+) -> Iterator[Layout]:
+    """The layouts to be taken where they hold the context, most replicas first; with the parallel
+    sizes that are asked for, where any is."""
+    if asked.parallel_sizes:
+        yield from asked_layouts(model, instance_type, asked, nodes)
+        return
+    gpus = instance_type.gpu_count
+    if engine is EngineName.TRANSFORMERS:  # device_map=auto uses every GPU of its one node
+        if nodes == 1:
+            yield Layout(pipeline_parallel=min(gpus, model.layers))
+        return
+    shards = max(n for n in range(1, gpus + 1) if gpus % n == 0 and model.attention.splits_into(n))
+    stages = nodes * (gpus // shards)
+    if nodes == 1:
+        if shards > 1 and 2 * model.weight_bytes < instance_type.gpu.memory_bytes:
+            yield Layout(data_parallel=gpus)
+        yield Layout(tensor_parallel=shards, data_parallel=gpus // shards)
+    if 1 < stages <= model.layers:
+        yield Layout(tensor_parallel=shards, pipeline_parallel=stages, nodes=nodes)
+
+
+def other_layouts(
+    model: ModelProfile,
+    instance_type: InstanceType,
+    engine: EngineName,
+    nodes: int,
+    asked: ServerRequest,
+) -> Iterator[Layout]:
+    """Every other way for vLLM to use so many machines. Fewer shards answer more slowly, and may
+    hold what more do not: NCCL takes its part, and what is not divided among shards is divided
+    among stages."""
+    if asked.parallel_sizes or engine is not EngineName.VLLM or instance_type.gpu_count == 1:
+        return
+    usual = {*usual_layouts(model, instance_type, engine, nodes, asked)}
+    for layout in asked_layouts(model, instance_type, NOTHING_ASKED, nodes):
+        if layout not in usual:
+            yield layout
 
 
 def asked_layouts(

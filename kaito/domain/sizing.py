@@ -11,10 +11,12 @@ from kaito.domain.engine import Engine, EngineChoice, EngineName, choose_engine
 from kaito.domain.engine_config import check_engine_config, max_model_len
 from kaito.domain.errors import InvalidConfig, InvalidInput, Problem
 from kaito.domain.fit import DEFAULT_NODE_LIMIT as NODE_LIMIT
-from kaito.domain.fit import DoesNotFit, FitPlan, fit_inference, fit_tuning, what_would_fit
+from kaito.domain.fit import DoesNotFit, FitPlan, fit_inference, what_would_fit
 from kaito.domain.gpu import InstanceType
+from kaito.domain.known_error import Verdict
 from kaito.domain.model import ModelProfile
 from kaito.domain.partition import mig_profile
+from kaito.domain.quantity import gib_text
 from kaito.domain.server_request import (
     NOTHING_ASKED,
     ServerRequest,
@@ -23,9 +25,11 @@ from kaito.domain.server_request import (
     server_request,
     uncounted_flags,
 )
-from kaito.domain.training_config import check_training_config
+from kaito.domain.training_config import check_training_config, training_request
+from kaito.domain.tuning_fit import TuningRequest, fit_tuning
+from kaito.domain.tuning_method import TuningMethod
 from kaito.domain.weights_volume import os_disk_bytes
-from kaito.domain.workspace import TuningMethod, Workspace
+from kaito.domain.workspace import Workspace
 
 # MIG slices cannot talk to each other with NCCL.
 # Source: https://docs.nvidia.com/datacenter/tesla/mig-user-guide/ "Application Considerations".
@@ -127,7 +131,7 @@ def size(
         _check_machines(model, fit, fit_with, requested_keys(config))
     asked = workspace.resource.count
     nodes = asked if fit.engine.name is EngineName.TRANSFORMERS else fit.nodes
-    warnings = _old_gpu(choice)
+    warnings = _old_gpu(choice) + _tight(fit)
     if nodes != asked and "count" in workspace.resource.model_fields_set:
         text = f"resource.count is {asked}, but {model.name} is served by {nodes}: the fit decides"
         warnings += (SizingWarning(reason="CountIgnored", message=text),)
@@ -167,7 +171,7 @@ def newer_instance_type(
     model: ModelProfile,
     instance_type: InstanceType,
     *,
-    tuning: TuningMethod | None,
+    tuning: TuningRequest | None,
 ) -> str | None:
     """The cheapest type of the same cloud on which current images run the model."""
     return _cheapest_modern(
@@ -181,7 +185,7 @@ def _cheapest_modern(
     instance_types: tuple[InstanceType, ...],
     engines: tuple[Engine, ...],
     cloud: str,
-    tuning: TuningMethod | None,
+    tuning: TuningRequest | None,
 ) -> str | None:
     fitting = what_would_fit(
         model,
@@ -205,18 +209,20 @@ def _size_tuning(
     assert workspace.tuning is not None
     method = tuning_method(workspace.tuning.method)
     check_training_config(config, method)
+    request = training_request(config, method)
     gpu, engine = instance_type.gpu, EngineName.TRANSFORMERS
     choice = choose_engine(catalogue.engines, gpu, model, engine)
     if choice.warning:
-        newer = newer_instance_type(catalogue, model, instance_type, tuning=method)
+        newer = newer_instance_type(catalogue, model, instance_type, tuning=request)
         choice = choose_engine(catalogue.engines, gpu, model, engine, newer_instance_type=newer)
+    fit = fit_tuning(model, instance_type, request, choice)
     return Sizing(
         model=model,
         instance_type=instance_type,
         choice=choice,
-        fit=fit_tuning(model, instance_type, method, choice),
+        fit=fit,
         nodes=1,
-        warnings=_old_gpu(choice),
+        warnings=_old_gpu(choice) + _tight(fit),
     )
 
 
@@ -286,3 +292,14 @@ def _old_gpu(choice: EngineChoice) -> tuple[SizingWarning, ...]:
     if choice.warning is None:
         return ()
     return (SizingWarning(reason="OldGpu", message=choice.warning),)
+
+
+def _tight(fit: FitPlan) -> tuple[SizingWarning, ...]:
+    if fit.verdict is Verdict.FITS:
+        return ()
+    text = (
+        f"memory is tight: {gib_text(fit.headroom_bytes)} per GPU is left, and the prediction may "
+        f"be off by {gib_text(fit.error.size)} ({fit.error.source}). If it does not start, choose "
+        "an instance type with more GPU memory, or ask for less"
+    )
+    return (SizingWarning(reason="MemoryTight", message=text),)

@@ -10,7 +10,9 @@ from typing import Any, Final
 from kaito.domain.errors import InvalidConfig, Problem
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import shown
-from kaito.domain.workspace import TuningMethod
+from kaito.domain.server_request import whole_number
+from kaito.domain.tuning_fit import TuningRequest
+from kaito.domain.tuning_method import TuningMethod
 
 RESULTS_DIR: Final = "/mnt/results"
 _TOP: Final = "training_config"
@@ -25,6 +27,13 @@ _SECTIONS: Final = (
     "DataCollator",
 )
 _BITS: Final = ("load_in_4bit", "load_in_8bit")
+_RANK: Final = ("LoraConfig", "r")
+_BATCH: Final = ("TrainingArguments", "per_device_train_batch_size")
+_CHECKPOINTING: Final = ("TrainingArguments", "gradient_checkpointing")
+_UNSAID_RANK: Final = 8
+"""Source: huggingface/peft src/peft/tuners/lora/config.py, LoraConfig.r."""
+_UNSAID_BATCH: Final = 8
+"""Source: huggingface/transformers src/transformers/training_args.py."""
 
 
 def check_training_config(config: Mapping[str, Any] | None, method: TuningMethod) -> None:
@@ -47,9 +56,26 @@ def check_training_config(config: Mapping[str, Any] | None, method: TuningMethod
     problems = [*_section_problems(top)]
     if not problems:
         problems += _bit_problems(_section(top, "QuantizationConfig"), method)
+        problems += _size_problems(top)
         problems += _directory_problems(_section(top, "TrainingArguments"))
     if problems:
         raise InvalidConfig(problems)
+
+
+def training_request(config: Mapping[str, Any] | None, method: TuningMethod) -> TuningRequest:
+    """What of a config that was checked bears on memory; None stands for kaito's own. What it does
+    not say is what the trainer's libraries take: activations are worked out again with qlora
+    (peft's prepare_model_for_kbit_training turns it on), and with lora where it is asked for."""
+    if config is None:
+        return TuningRequest(method=method)
+    top = config.get(_TOP) or {}
+    checkpointing = _value(top, _CHECKPOINTING)
+    return TuningRequest(
+        method=method,
+        batch_size=whole_number(_value(top, _BATCH)) or _UNSAID_BATCH,
+        lora_rank=whole_number(_value(top, _RANK)) or _UNSAID_RANK,
+        gradient_checkpointing=method is TuningMethod.QLORA or bool(checkpointing),
+    )
 
 
 def results_dir(config: Mapping[str, Any] | None) -> str:
@@ -62,6 +88,21 @@ def results_dir(config: Mapping[str, Any] | None) -> str:
 def _section(top: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = top.get(name) or {}
     return found
+
+
+def _value(top: Mapping[str, Any], path: tuple[str, str]) -> object:
+    return _section(top, path[0]).get(path[1])
+
+
+def _size_problems(top: Mapping[str, Any]) -> Iterator[Problem]:
+    for path in (_RANK, _BATCH):
+        value = _value(top, path)
+        if value is not None and whole_number(value) is None:
+            yield Problem(
+                field=_at(".".join(path)),
+                message=f"must be a whole number from 1, got {shown(value)}",
+                rule="training-number",
+            )
 
 
 def _section_problems(top: Mapping[str, Any]) -> Iterator[Problem]:

@@ -29,6 +29,7 @@ from kaito.domain.server_request import at, requested_keys, server_request, with
 from kaito.domain.sizing import requested_engine, tuning_method
 from kaito.domain.template_rules import template_problems
 from kaito.domain.template_sizing import size_workspace
+from kaito.domain.training_config import training_request
 from kaito.domain.tuning_attempts import tuning_retries
 from kaito.domain.tuning_rules import tuning_problems
 from kaito.domain.workspace import InferenceSpec, Workspace
@@ -243,7 +244,9 @@ def _what_fits(
     here: InstanceType | None,
 ) -> str:
     assert workspace.preset is not None
-    tuning = tuning_method(workspace.tuning.method) if workspace.tuning else None
+    tuning = None
+    if workspace.tuning is not None:
+        tuning = training_request(config, tuning_method(workspace.tuning.method))
     here = here or catalogue.instance_type(workspace.resource.instance_type)
     is_own = here.cloud == OWN_CLOUD
     requested = requested_engine(workspace) if tuning is None else EngineName.TRANSFORMERS

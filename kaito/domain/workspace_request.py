@@ -1,4 +1,4 @@
-"""What a Workspace asks for, as a plan takes it."""
+"""What a Workspace asks for, as a plan takes it: to serve a model, or to tune one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,10 +12,13 @@ from kaito.domain.labels import CAPACITY_SPOT
 from kaito.domain.machine_policy import capacity_types, fallback_names
 from kaito.domain.model import ModelProfile
 from kaito.domain.partition import mig_profile, whole_gpus
-from kaito.domain.sizing import requested_engine
+from kaito.domain.sizing import requested_engine, tuning_method
+from kaito.domain.training_config import check_training_config, training_request
+from kaito.domain.tuning_fit import TuningRequest
+from kaito.domain.tuning_method import TuningMethod
 from kaito.domain.workspace import Workspace
 
-__all__ = ["WorkspaceRequest", "workspace_request"]
+__all__ = ["WorkspaceRequest", "WorkspaceTuning", "workspace_request", "workspace_tuning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,17 @@ class WorkspaceRequest:
 
     model: ModelProfile
     request: FitRequest
+    instance_types: tuple[str, ...]
+    spot: bool
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceTuning:
+    """As `WorkspaceRequest`, for a tuning job."""
+
+    model: ModelProfile
+    request: TuningRequest
     instance_types: tuple[str, ...]
     spot: bool
     remarks: tuple[str, ...] = ()
@@ -47,7 +61,7 @@ def workspace_request(
         what = "tunes a model" if inference is None else "has a pod template of its own"
         problem = Problem(
             field="inference.preset",
-            message=f"Workspace {workspace.name} {what}, and a plan is for serving a preset",
+            message=f"Workspace {workspace.name} {what}, and a preset is to be served",
             remedy="Name the model: kaito plan MODEL",
         )
         raise InvalidInput([problem])
@@ -60,11 +74,6 @@ def workspace_request(
             remedy=f"Ask for at most {model.token_limit}",
         )
         raise InvalidInput([problem])
-    remarks = []
-    profile = mig_profile(workspace.resource.partition)
-    if profile or whole_gpus(workspace.resource.partition):
-        remarks.append("resource.partition is not counted: whole machines are planned with")
-    own = workspace.resource.instance_type
     return WorkspaceRequest(
         model=model,
         request=replace(
@@ -73,9 +82,51 @@ def workspace_request(
             adapters=len(inference.adapters),
             engine=requested_engine(workspace),
         ),
-        instance_types=tuple(
-            dict.fromkeys(([own] if own else []) + list(fallback_names(workspace)))
-        ),
+        instance_types=_instance_types(workspace),
         spot=capacity_types(workspace)[0] == CAPACITY_SPOT,
-        remarks=tuple(remarks),
+        remarks=_remarks(workspace),
     )
+
+
+def workspace_tuning(
+    workspace: Workspace,
+    catalogue: Catalogue,
+    config: Mapping[str, Any] | None,
+    method: TuningMethod | None = None,
+) -> WorkspaceTuning:
+    """The tuning job of a Workspace, with another `method` where one is given. `config` is the
+    parsed training_config.yaml, None kaito's own.
+
+    Raises: UnknownModel, InvalidInput (no model to tune, an unknown method, or a config with which
+    the trainer cannot work).
+    """
+    tuning = workspace.tuning
+    if tuning is None or tuning.preset is None:
+        what = "serves a model" if tuning is None else "names no model"
+        problem = Problem(
+            field="tuning.preset",
+            message=f"Workspace {workspace.name} {what}, and a tuning job is to be planned",
+            remedy="Name the model: kaito plan MODEL --tuning lora",
+        )
+        raise InvalidInput([problem])
+    method = method or tuning_method(tuning.method)
+    check_training_config(config, method)
+    return WorkspaceTuning(
+        model=catalogue.model(tuning.preset.name),
+        request=training_request(config, method),
+        instance_types=_instance_types(workspace),
+        spot=capacity_types(workspace)[0] == CAPACITY_SPOT,
+        remarks=_remarks(workspace),
+    )
+
+
+def _instance_types(workspace: Workspace) -> tuple[str, ...]:
+    own = workspace.resource.instance_type
+    return tuple(dict.fromkeys(([own] if own else []) + list(fallback_names(workspace))))
+
+
+def _remarks(workspace: Workspace) -> tuple[str, ...]:
+    partition = workspace.resource.partition
+    if mig_profile(partition) or whole_gpus(partition):
+        return ("resource.partition is not counted: whole machines are planned with",)
+    return ()

@@ -15,9 +15,9 @@ from kaito.plan_report.report import (
 if TYPE_CHECKING:
     from kaito.domain.fit_options import LayoutOption
 
-__all__ = ["COLUMNS", "OPTION_COLUMNS", "TEXT_COLUMNS", "offer_cells", "option_cells"]
+__all__ = ["OPTION_COLUMNS", "columns", "offer_cells", "option_cells", "text_columns"]
 
-COLUMNS: Final = (
+_COLUMNS: Final = (
     "instance type",
     "GPUs",
     "machines",
@@ -33,14 +33,74 @@ COLUMNS: Final = (
     "USD/h",
     "USD/M",
 )
-TEXT_COLUMNS: Final = 5  # the first columns; the others are numbers
+_TEXT_COLUMNS: Final = 5  # the first columns; the others are numbers
+_TUNING_COLUMNS: Final = (
+    "instance type",
+    "GPUs",
+    "verdict",
+    "longest",
+    "weights",
+    "adapter",
+    "gradients",
+    "optimizer",
+    "activations",
+    "rest",
+    "GiB free",
+    "errors",
+    "USD/h",
+)
+_TUNING_TEXT_COLUMNS: Final = 3
 OPTION_COLUMNS: Final = ("layout", "verdict", "replicas", "longest", "GiB free", "reason")
 UNKNOWN: Final = "unknown"
 
 
+def columns(report: PlanReport) -> tuple[str, ...]:
+    """Heads of the ranked table."""
+    return _TUNING_COLUMNS if report.tuning else _COLUMNS
+
+
+def text_columns(report: PlanReport) -> int:
+    """How many columns of it, the first, hold texts and no numbers."""
+    return _TUNING_TEXT_COLUMNS if report.tuning else _TEXT_COLUMNS
+
+
 def offer_cells(offer: Offer, report: PlanReport) -> tuple[str, ...]:
-    """One row under `COLUMNS`; free memory is per GPU, in GiB and in known errors, USD/M is for a
-    million output tokens."""
+    """One row under `columns`; memory is per GPU, in GiB, what is free also in known errors, USD/M
+    is for a million output tokens."""
+    return _tuning_cells(offer, report) if report.tuning else _serving_cells(offer, report)
+
+
+def _tuning_cells(offer: Offer, report: PlanReport) -> tuple[str, ...]:
+    plan = offer.plan
+    assert plan is not None, offer
+    parts = ("weights", "adapters", "gradients", "optimizer", "activations", "runtime")
+    return (
+        _name(offer),
+        gpus_text(offer),
+        offer.verdict,
+        f"{offer.longest:,}",
+        *(f"{plan.memory.parts[part] / GIB:.2f}" for part in parts),
+        *_free(offer),
+        _usd(offer, report),
+    )
+
+
+def _name(offer: Offer) -> str:
+    return offer.instance_type.name + ("*" if offer.instance_type.legacy else "")
+
+
+def _free(offer: Offer) -> tuple[str, str]:
+    assert offer.plan is not None, offer
+    return f"{offer.plan.headroom_bytes / GIB:.2f}", f"{offer.headroom_multiples or 0:.1f}"
+
+
+def _usd(offer: Offer, report: PlanReport) -> str:
+    usd = offer.usd_per_hour
+    stands_in = "+" if report.spot and offer.cost is not None and not offer.cost.spot else ""
+    return UNKNOWN if usd is None else f"{usd:,.2f}{stands_in}"
+
+
+def _serving_cells(offer: Offer, report: PlanReport) -> tuple[str, ...]:
     plan, speed = offer.plan, offer.speed
     assert plan is not None, offer
     times = ("-", "-", "-")
@@ -51,20 +111,18 @@ def offer_cells(offer: Offer, report: PlanReport) -> tuple[str, ...]:
             about + seconds_text(speed.each.tpot_s),
             f"{about}{speed.tokens_per_s:,.0f}",
         )
-    usd, million = offer.usd_per_hour, offer.usd_per_million_tokens
-    stands_in = "+" if report.spot and offer.cost is not None and not offer.cost.spot else ""
+    million = offer.usd_per_million_tokens
     return (
-        offer.instance_type.name + ("*" if offer.instance_type.legacy else ""),
+        _name(offer),
         gpus_text(offer),
         machines_text(offer),
         layout_text(offer),
         offer.verdict,
         f"{plan.max_model_len:,}",
         f"{offer.concurrency * offer.copies:,}",
-        f"{plan.headroom_bytes / GIB:.2f}",
-        f"{offer.headroom_multiples or 0:.1f}",
+        *_free(offer),
         *times,
-        UNKNOWN if usd is None else f"{usd:,.2f}{stands_in}",
+        _usd(offer, report),
         "-" if million is None else f"{million:,.2f}",
     )
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaito.domain.fit_offer import Offer
 from kaito.domain.quantity import GIB
+from kaito.domain.tuning_fit import TuningRequest
 from kaito.plan_report.report import PlanReport, notes, recommendation
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ _VERSION = 1
 def document(report: PlanReport) -> dict[str, Any]:
     """Plain values; keys are never renamed or dropped within one `version`. Sizes end in the unit
     they are in; null is "not known" or "no demand"."""
-    ranking, model, request = report.ranking, report.model, report.request
-    shape = request.shape(model)
+    ranking, model = report.ranking, report.model
     best = ranking.recommended
     return {
         "version": _VERSION,
+        "mode": "tuning" if report.tuning else "serving",
         "model": {
             "name": model.name,
             "hugging_face_id": model.hf_id,
@@ -34,14 +35,7 @@ def document(report: PlanReport) -> dict[str, Any]:
             "token_limit": model.token_limit,
         },
         "asked": {
-            "context": request.context,
-            "concurrency": request.concurrency,
-            "rate_per_s": request.rate,
-            "input_tokens": shape.input_tokens,
-            "output_tokens": shape.output_tokens,
-            "ttft_s": request.ttft_s,
-            "tpot_s": request.tpot_s,
-            "adapters": request.adapters,
+            **(_tuning_asked(report.tuning) if report.tuning else _serving_asked(report)),
             "clouds": list(report.clouds),
             "region": report.region,
             "spot": report.spot,
@@ -49,7 +43,10 @@ def document(report: PlanReport) -> dict[str, Any]:
         "recommended": best.instance_type.name if best else None,
         "recommendation": recommendation(report),
         "fallbacks": [one.name for one in ranking.fallbacks],
-        "offers": [_offer(one, report.options) for one in ranking.offers],
+        "offers": [
+            _tuning_offer(one) if report.tuning else _offer(one, report.options)
+            for one in ranking.offers
+        ],
         "rejected": [
             {**_machine(one), "verdict": one.verdict, "binds": one.binds, "reason": one.reason}
             | {"options": _options(one, report.options)}
@@ -59,10 +56,77 @@ def document(report: PlanReport) -> dict[str, Any]:
     }
 
 
-def _offer(offer: Offer, options: Mapping[str, tuple["LayoutOption", ...]]) -> dict[str, Any]:
-    plan, error, speed, cost = offer.plan, offer.error, offer.speed, offer.cost
+def _serving_asked(report: PlanReport) -> dict[str, Any]:
+    request = report.request
+    shape = request.shape(report.model)
+    return {
+        "context": request.context,
+        "concurrency": request.concurrency,
+        "rate_per_s": request.rate,
+        "input_tokens": shape.input_tokens,
+        "output_tokens": shape.output_tokens,
+        "ttft_s": request.ttft_s,
+        "tpot_s": request.tpot_s,
+        "adapters": request.adapters,
+    }
+
+
+def _tuning_asked(request: TuningRequest) -> dict[str, Any]:
+    return {
+        "method": request.method.value,
+        "sequence_tokens": request.sequence_tokens,
+        "batch_size": request.batch_size,
+        "rank": request.lora_rank,
+        "gradient_checkpointing": request.gradient_checkpointing,
+    }
+
+
+def _tuning_offer(offer: Offer) -> dict[str, Any]:
+    plan = offer.plan
     assert plan is not None, offer
-    assert error is not None, offer
+    return {
+        **_machine(offer),
+        "verdict": offer.verdict,
+        "binds": offer.binds,
+        "engine": plan.engine.name,
+        "engine_version": plan.engine.version,
+        "dtype": plan.dtype,
+        "data_parallel": plan.data_parallel,
+        "machines": offer.machines,
+        "sequence_tokens": offer.tokens,
+        "longest_sequence": offer.longest,
+        **_memory(offer),
+        **_costs(offer),
+        "explanation": list(plan.explanation),
+    }
+
+
+def _memory(offer: Offer) -> dict[str, Any]:
+    plan = offer.plan
+    assert plan is not None, offer
+    return {
+        "memory_gib": {name: _gib(size) for name, size in plan.memory.parts.items() if size},
+        "headroom_gib": _gib(plan.headroom_bytes),
+        "known_error_gib": _gib(plan.error.size),
+        "known_error_start_ups": plan.error.start_ups,
+        "headroom_errors": round(offer.headroom_multiples or 0.0, 2),
+    }
+
+
+def _costs(offer: Offer) -> dict[str, Any]:
+    cost = offer.cost
+    price = cost and {
+        "usd_per_machine_hour": cost.usd_per_hour,
+        "region": cost.region,
+        "spot": cost.spot,
+        "as_of": offer.instance_type.prices_as_of or None,
+    }
+    return {"usd_per_hour": _rounded(offer.usd_per_hour), "price": price}
+
+
+def _offer(offer: Offer, options: Mapping[str, tuple["LayoutOption", ...]]) -> dict[str, Any]:
+    plan, speed = offer.plan, offer.speed
+    assert plan is not None, offer
     return {
         **_machine(offer),
         "verdict": offer.verdict,
@@ -80,11 +144,7 @@ def _offer(offer: Offer, options: Mapping[str, tuple["LayoutOption", ...]]) -> d
         "longest_context": offer.longest,
         "concurrency": offer.concurrency * offer.copies,
         "kv_cache_tokens_per_replica": plan.kv_cache_tokens,
-        "memory_gib": {name: _gib(size) for name, size in plan.memory.parts.items() if size},
-        "headroom_gib": _gib(plan.headroom_bytes),
-        "known_error_gib": _gib(error.size),
-        "known_error_start_ups": error.start_ups,
-        "headroom_errors": round(offer.headroom_multiples or 0.0, 2),
+        **_memory(offer),
         "ttft_s": _rounded(speed.each.ttft_s) if speed else None,
         "tpot_s": _rounded(speed.each.tpot_s) if speed else None,
         "requests_per_s": _rounded(speed.each.requests_per_s * offer.copies * plan.data_parallel)
@@ -93,16 +153,8 @@ def _offer(offer: Offer, options: Mapping[str, tuple["LayoutOption", ...]]) -> d
         "tokens_per_s": _rounded(speed.tokens_per_s) if speed else None,
         "most_tokens_per_s": _rounded(speed.most_tokens_per_s) if speed else None,
         "speed_is_prior": speed.prior if speed else None,
-        "usd_per_hour": _rounded(offer.usd_per_hour),
+        **_costs(offer),
         "usd_per_million_output_tokens": _rounded(offer.usd_per_million_tokens),
-        "price": {
-            "usd_per_machine_hour": cost.usd_per_hour,
-            "region": cost.region,
-            "spot": cost.spot,
-            "as_of": offer.instance_type.prices_as_of or None,
-        }
-        if cost
-        else None,
         "explanation": list(plan.explanation),
         "options": _options(offer, options),
     }

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from kaito.plan_report.cells import (
-    COLUMNS,
     OPTION_COLUMNS,
-    TEXT_COLUMNS,
+    columns,
     offer_cells,
     option_cells,
+    text_columns,
 )
 from kaito.plan_report.report import (
     PlanReport,
@@ -37,7 +37,8 @@ def markdown_lines(report: PlanReport) -> Iterator[str]:
     if offers:
         yield ""
         rows = [offer_cells(one, report) for one in offers]
-        yield from _table(COLUMNS, rows, range(TEXT_COLUMNS, len(COLUMNS)))
+        head = columns(report)
+        yield from _table(head, rows, range(text_columns(report), len(head)))
     for title, options in close_looks(report):
         yield ""
         yield f"### {_plain(title)}"

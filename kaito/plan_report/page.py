@@ -5,11 +5,11 @@ from html import escape
 from typing import Final
 
 from kaito.plan_report.cells import (
-    COLUMNS,
     OPTION_COLUMNS,
-    TEXT_COLUMNS,
+    columns,
     offer_cells,
     option_cells,
+    text_columns,
 )
 from kaito.plan_report.plots import concurrency_plot, cost_plot, legend, memory_plot
 from kaito.plan_report.report import (
@@ -65,6 +65,8 @@ svg polyline { fill: none; stroke-width: 2; } svg .front { stroke: var(--c0); st
 .p-cuda_graphs, .d-3 { fill: var(--c3); background: var(--c3); } .l-3 { stroke: var(--c3); }
 .p-runtime, .d-4 { fill: var(--c4); background: var(--c4); } .l-4 { stroke: var(--c4); }
 .p-adapters, .d-5 { fill: var(--c5); background: var(--c5); } .l-5 { stroke: var(--c5); }
+.p-gradients { fill: var(--c3); background: var(--c3); }
+.p-optimizer { fill: var(--c1); background: var(--c1); }
 .p-free { fill: var(--free); background: var(--free); }
 .p-outside { fill: var(--outside); background: var(--outside); stroke: var(--rule); }
 .d-other { fill: var(--faint); }
@@ -93,7 +95,8 @@ def _lines(report: PlanReport) -> Iterator[str]:
     if offers:
         yield "<h2>Instance types, best first</h2>"
         rows = [offer_cells(one, report) for one in offers]
-        yield from _table(COLUMNS, rows, range(TEXT_COLUMNS, len(COLUMNS)))
+        head = columns(report)
+        yield from _table(head, rows, range(text_columns(report), len(head)))
     yield from _figures(report)
     for heading, options in close_looks(report):
         yield f"<h2>{escape(heading)}</h2>"
@@ -117,7 +120,9 @@ def _figures(report: PlanReport) -> Iterator[str]:
     memory = memory_plot(report)
     if memory:
         yield "<h2>Memory of one GPU</h2>"
-        keys = "".join(f'<li><i class="{css}"></i>{escape(name)}</li>' for css, name in legend())
+        keys = "".join(
+            f'<li><i class="{css}"></i>{escape(name)}</li>' for css, name in legend(report)
+        )
         mark = '<li><i class="mark"></i>as far as memory may be off</li>'
         yield f'<figure>{memory}<ul class="legend">{keys}{mark}</ul></figure>'
     lines = concurrency_plot(report)

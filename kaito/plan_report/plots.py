@@ -33,7 +33,24 @@ _PARTS: Final = (
     ("runtime", "CUDA context, libraries, NCCL"),
     ("adapters", "adapters"),
 )
+_TUNING_PARTS: Final = (
+    ("weights", "weights"),
+    ("activations", "activations"),
+    ("optimizer", "optimizer"),
+    ("gradients", "gradients"),
+    ("adapters", "adapter"),
+    ("runtime", "CUDA context, libraries"),
+)
 """Parts of memory in the order of the stack: field, and name for people."""
+
+
+def _parts(report: PlanReport) -> tuple[tuple[str, str], ...]:
+    """With those that no kind of job but this one has."""
+    return _TUNING_PARTS if report.tuning else _PARTS
+
+
+def _free(report: PlanReport) -> str:
+    return "free" if report.tuning else "free for more sequences"
 
 
 def memory_plot(report: PlanReport) -> str:
@@ -44,20 +61,21 @@ def memory_plot(report: PlanReport) -> str:
     most = max(one.instance_type.gpu.usable_bytes for one in offers)
     width = _WIDTH - _NAMES - 70
     height = len(offers) * _ROW + 34
-    body = "".join(_stack(one, _ROW * index + 4, width / most) for index, one in enumerate(offers))
+    body = "".join(
+        _stack(report, one, _ROW * index + 4, width / most) for index, one in enumerate(offers)
+    )
     base = len(offers) * _ROW + 6
     body += _scale(most / GIB, width, base)
     return _svg(height, body, "Memory of one GPU on each instance type, by what it is for")
 
 
-def _stack(offer: Offer, top: float, pixels: float) -> str:
-    plan, error = offer.plan, offer.error
+def _stack(report: PlanReport, offer: Offer, top: float, pixels: float) -> str:
+    plan = offer.plan
     assert plan is not None
-    assert error is not None
     gpu = offer.instance_type.gpu
     budget = budget_bytes(gpu, plan.engine.name)
-    sizes = [(part, name, plan.memory.parts[part]) for part, name in _PARTS]
-    sizes.append(("free", "free for more sequences", plan.headroom_bytes))
+    sizes = [(part, name, plan.memory.parts[part]) for part, name in _parts(report)]
+    sizes.append(("free", _free(report), plan.headroom_bytes))
     sizes.append(("outside", "not the engine's", gpu.usable_bytes - budget))
     text = _text(_NAMES - 8, top + 13, offer.instance_type.name, "end")
     left = float(_NAMES)
@@ -70,10 +88,10 @@ def _stack(offer: Offer, top: float, pixels: float) -> str:
                 f"{gib_text(size)}</title></rect>"
             )
         left += wide
-    mark = _NAMES + (plan.memory.total + error.size) * pixels
+    mark = _NAMES + (plan.memory.total + plan.error.size) * pixels
     return text + (
         f'<line class="error" x1="{mark:.1f}" x2="{mark:.1f}" y1="{top - 2:.1f}" '
-        f'y2="{top + _BAR + 2:.1f}"><title>known error: {gib_text(error.size)}</title></line>'
+        f'y2="{top + _BAR + 2:.1f}"><title>known error: {gib_text(plan.error.size)}</title></line>'
     )
 
 
@@ -288,9 +306,9 @@ def _svg(height: float, body: str, name: str) -> str:
     )
 
 
-def legend() -> Iterator[tuple[str, str]]:
+def legend(report: PlanReport) -> Iterator[tuple[str, str]]:
     """Class and name of everything that the memory plot draws."""
-    for part, name in _PARTS:
+    for part, name in _parts(report):
         yield f"p-{part}", name
-    yield "p-free", "free for more sequences"
+    yield "p-free", _free(report)
     yield "p-outside", "not the engine's"

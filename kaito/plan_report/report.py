@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kaito.domain.fit_offer import Offer, Verdict
+from kaito.domain.fit_offer import Offer
 from kaito.domain.fit_ranking import Ranking
 from kaito.domain.fit_request import FitRequest
+from kaito.domain.known_error import Verdict
 from kaito.domain.labels import FALLBACK_INSTANCE_TYPES
 from kaito.domain.model import ModelProfile
 from kaito.domain.quantity import gib_text
+from kaito.domain.tuning_fit import TuningRequest
 
 if TYPE_CHECKING:
     from kaito.domain.fit_options import LayoutOption
@@ -33,11 +35,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
-    """`options` are the layouts on each instance type that was looked at closely, by its name;
-    `remarks` what the reader should know of the input."""
+    """`tuning` is the job that is planned; None: the model is served, as `request` says. `options`
+    are the layouts on each instance type that was looked at closely, by its name; `remarks` what
+    the reader should know of the input."""
 
     model: ModelProfile
-    request: FitRequest
+    request: FitRequest = field(default_factory=FitRequest)
+    tuning: TuningRequest | None = None
     ranking: Ranking
     clouds: tuple[str, ...]  # empty: whatever was named
     region: str | None = None
@@ -58,7 +62,24 @@ def model_text(model: ModelProfile) -> str:
 
 def asked_text(report: PlanReport) -> str:
     """The demand in one line."""
-    request = report.request
+    parts = _tuning_parts(report.tuning) if report.tuning else _serving_parts(report.request)
+    where = f"in {report.region}" if report.region else "each type where it is cheapest"
+    market = "spot" if report.spot else "on demand"
+    clouds = f"{', '.join(report.clouds)}; " if report.clouds else ""
+    return f"{'; '.join(parts)}. Machines: {clouds}{market}, {where}"
+
+
+def _tuning_parts(request: TuningRequest) -> list[str]:
+    kept = "with" if request.gradient_checkpointing else "without"
+    each = f"{request.batch_size:,} at a time on each GPU"
+    return [
+        f"tuning with {request.method}, rank {request.lora_rank:,}",
+        f"sequences of {request.sequence_tokens:,} tokens, {each}",
+        f"{kept} gradient checkpointing",
+    ]
+
+
+def _serving_parts(request: FitRequest) -> list[str]:
     parts = [
         f"a context of {request.context:,} tokens"
         if request.context
@@ -73,11 +94,8 @@ def asked_text(report: PlanReport) -> str:
     if request.tpot_s:
         parts.append(f"each further one within {seconds_text(request.tpot_s)}")
     if request.adapters:
-        parts.append(f"{request.adapters} adapters")
-    where = f"in {report.region}" if report.region else "each type where it is cheapest"
-    market = "spot" if report.spot else "on demand"
-    clouds = f"{', '.join(report.clouds)}; " if report.clouds else ""
-    return f"{'; '.join(parts)}. Machines: {clouds}{market}, {where}"
+        parts.append(f"{request.adapters} adapter{'s' if request.adapters > 1 else ''}")
+    return parts
 
 
 def gpus_text(offer: Offer) -> str:
@@ -123,9 +141,11 @@ def recommendation(report: PlanReport) -> str:
             "a known price."
         )
     machines = f"{best.machines} x {best.instance_type.name}"
-    copies = f" ({best.copies} copies)" if best.copies > 1 else ""
+    held = f"{best.tokens:,} tokens of context"
+    if report.tuning:
+        held = f"sequences of {best.tokens:,} tokens"
     text = (
-        f"{machines}{copies}: {best.plan.max_model_len:,} tokens of context, "
+        f"{machines}{_copies_text(best)}: {held}, "
         f"{gib_text(best.plan.headroom_bytes)} per GPU to spare, "
         f"{best.usd_per_hour:.2f} USD per hour in {best.cost.region}."
     )
@@ -134,6 +154,14 @@ def recommendation(report: PlanReport) -> str:
         names = ",".join(one.name for one in others)
         text += f" Where that is sold out: {FALLBACK_INSTANCE_TYPES}: {names}"
     return text
+
+
+def _copies_text(offer: Offer) -> str:
+    if offer.copies == 1:
+        return ""
+    nodes = offer.plan.nodes if offer.plan else 0
+    each = f"of {nodes} machines each" if nodes > 1 else "on a machine each"
+    return f" ({offer.copies:,} copies {each}, as one does not carry it)"
 
 
 def groups(report: PlanReport) -> Iterator[tuple[str, str]]:
@@ -182,11 +210,28 @@ def notes(report: PlanReport) -> Iterator[str]:
     """What the figures rest on."""
     yield from report.remarks
     offers = report.ranking.offers
-    errors = dict.fromkeys(one.error for one in offers if one.error is not None)
+    errors = dict.fromkeys(one.plan.error for one in offers if one.plan is not None)
     for error in errors:
         yield f"known error of memory: {gib_text(error.size)} per GPU ({error.source})"
     if any(one.verdict is Verdict.TIGHT for one in offers):
-        yield "tight: it fits, and less is free than the known error; a shorter context is safer"
+        safer = (
+            "a smaller batch or shorter sequences are" if report.tuning else "a shorter context is"
+        )
+        yield f"tight: it fits, and less is free than the known error; {safer} safer"
+    yield from _tuning_notes() if report.tuning else _speed_notes(report)
+    if any(one.instance_type.legacy for one in offers):
+        yield "*: KAITO no longer lists this type; it may not be sold to new users"
+    yield from _price_notes(report)
+
+
+def _tuning_notes() -> Iterator[str]:
+    yield "memory is per GPU, in GiB: each holds the whole model, and trains on batches of its own"
+    yield "longest: tokens of the longest sequence that fits with this batch"
+    yield "how long the job takes is not modelled: it depends on the data"
+
+
+def _speed_notes(report: PlanReport) -> Iterator[str]:
+    offers = report.ranking.offers
     speeds = [one.speed for one in offers if one.speed is not None]
     if speeds:
         yield f"speed: means, {speed_load_text(report)}"
@@ -194,9 +239,6 @@ def notes(report: PlanReport) -> Iterator[str]:
         yield "~: no such card or layout was measured; its speed follows from other cards"
     if any(one.speed is None for one in offers):
         yield "no speed: transformers answers one request at a time, and is not modelled"
-    if any(one.instance_type.legacy for one in offers):
-        yield "*: KAITO no longer lists this type; it may not be sold to new users"
-    yield from _price_notes(report)
 
 
 def _price_notes(report: PlanReport) -> Iterator[str]:

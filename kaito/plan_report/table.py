@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from kaito.plan_report.cells import (
-    COLUMNS,
     OPTION_COLUMNS,
-    TEXT_COLUMNS,
+    columns,
     offer_cells,
     option_cells,
+    text_columns,
 )
 from kaito.plan_report.report import (
     PlanReport,
@@ -34,7 +34,8 @@ def table_lines(report: PlanReport) -> Iterator[str]:
     offers = report.ranking.offers
     if offers:
         yield ""
-        yield from _columns(COLUMNS, [offer_cells(one, report) for one in offers], TEXT_COLUMNS)
+        rows = [offer_cells(one, report) for one in offers]
+        yield from _columns(columns(report), rows, text_columns(report))
     yield ""
     yield from _wrapped(f"Recommended: {recommendation(report)}")
     for title, options in close_looks(report):

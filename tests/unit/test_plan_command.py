@@ -229,5 +229,88 @@ def test_the_hub_is_not_asked_when_offline(monkeypatch: pytest.MonkeyPatch) -> N
     assert "HF_HUB_OFFLINE is set" in refused("nobody/has-this-model")
 
 
-def test_a_tuning_manifest_is_told(tmp_path: Path) -> None:
-    assert "tunes a model" in refused("-f", write(tmp_path, manifest(tuning=TUNING)))
+def training(**arguments: int) -> dict[str, Any]:
+    sections = {
+        "TrainingArguments": arguments,
+        "QuantizationConfig": {"load_in_4bit": True},
+    }
+    text = yaml.safe_dump({"training_config": sections})
+    return {
+        "kind": "ConfigMap",
+        "metadata": {"name": "training"},
+        "data": {"training_config.yaml": text},
+    }
+
+
+def test_a_tuning_manifest(tmp_path: Path) -> None:
+    made = manifest(instance_type=A100, tuning={**TUNING, "config": "training"})
+    path = write(tmp_path, made, training(per_device_train_batch_size=3))
+    found = document("-f", path)
+    assert found["mode"] == "tuning"
+    assert found["asked"]["batch_size"] == 3
+    assert found["recommended"] == A100
+    assert document("-f", path, "--batch-size", "5")["asked"]["batch_size"] == 5
+    alone = plan("-f", write(tmp_path, made))
+    assert "ConfigMap training is not in the file: its batch size" in " ".join(alone.stdout.split())
+
+
+def test_a_tuning_job_in_every_format() -> None:
+    job = ("phi-4", "--tuning", "qlora", "--batch-size", "6", "--rank", "16")
+    found = document(*job)
+    assert found["asked"]["rank"] == 16
+    verdicts = {one["instance_type"]: one["verdict"] for one in found["offers"]}
+    assert (verdicts[A10], verdicts[A100]) == ("tight", "fits")
+    assert found["recommended"] == A100
+    assert V100 in {one["instance_type"] for one in found["rejected"]}
+    offer = found["offers"][0]
+    assert set(offer["memory_gib"]) >= {"weights", "adapters", "optimizer", "activations"}
+    page = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
+    assert {key for key in (*found, *found["asked"], *offer) if f"`{key}`" not in page} == set()
+    table = plan(*job).stdout
+    assert "OPTIMIZER  ACTIVATIONS" in table
+    assert "no tuning was measured" in " ".join(table.split())
+    assert "a smaller batch or shorter sequences are safer" in " ".join(table.split())
+    assert "| optimizer | activations |" in plan(*job, "-o", "markdown").stdout
+    html = plan(*job, "-o", "html").stdout
+    assert 'class="p-optimizer"' in html
+    assert "Memory of one GPU" in html
+    assert "KV cache" not in html
+
+
+def test_a_tuning_job_that_nothing_holds_is_exit_code_one() -> None:
+    found = plan("phi-4", "--tuning", "lora", "--instance-type", V100)
+    assert found.exit_code == 1
+    assert "with 1024 tokens a sequence does not fit" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tuning", "lora", "--rate", "4", "--ttft", "1s"), "--rate, --ttft: is about serving"),
+        (("--batch-size", "4", "--rank", "8"), "--batch-size, --rank: is about tuning"),
+        (("--tuning", "lora", "--rank", "0"), "--rank: must be within 1..1000000 for phi-4, got 0"),
+        (("--tuning", "lora", "--sequence-length", "20000"), "must be within 1..16384 for phi-4"),
+        (("--tuning", "full"), "Invalid value for '--tuning'"),
+        (("--rate", "1000000"), "the closest is Standard_ND96isr_H200_v5, with 11,686 copies"),
+    ],
+)
+def test_a_wrong_question_about_a_job_is_told(arguments: tuple[str, ...], message: str) -> None:
+    assert message in refused("phi-4", *arguments)
+
+
+def test_a_manifest_that_serves_is_no_tuning_job(tmp_path: Path) -> None:
+    assert "serves a model" in refused("-f", write(tmp_path, manifest()), "--tuning", "lora")
+
+
+def test_copies_and_adapters_are_counted_in_words() -> None:
+    assert "copies on a machine each, as one does not carry it" in " ".join(
+        plan("phi-4", "--rate", "20").stdout.split()
+    )
+
+
+def test_one_adapter_is_one(tmp_path: Path) -> None:
+    adapters = [{"source": {"name": "a", "image": "registry.test/a:1"}}]
+    for count in (1, 2):
+        inference = {"preset": {"name": "phi-4"}, "adapters": adapters * count}
+        shown = plan("-f", write(tmp_path, manifest(instance_type=A100, inference=inference)))
+        assert f"; {count} adapter{'s' * (count - 1)}. Machines" in shown.stdout

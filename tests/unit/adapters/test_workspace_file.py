@@ -9,7 +9,7 @@ import yaml
 
 from kaito.adapters.workspace_file import WorkspaceFile, read_workspace_file
 from kaito.domain.errors import InvalidInput
-from tests.unit.domain.builders import MINI, manifest
+from tests.unit.domain.builders import MINI, TUNING, manifest
 
 CONFIG = "vllm:\n  max-model-len: 1024\n"
 WITH_CONFIG = {"inference": {"preset": {"name": MINI}, "config": "serving"}}
@@ -43,6 +43,15 @@ def test_a_workspace_alone(tmp_path: Path) -> None:
 def test_its_config_stands_beside_it(tmp_path: Path) -> None:
     found = read(tmp_path, config_map(**{"inference_config.yaml": CONFIG}), manifest(**WITH_CONFIG))
     assert found.config == {"vllm": {"max-model-len": 1024}}
+
+
+def test_a_tuning_job_has_another_key(tmp_path: Path) -> None:
+    made = manifest(tuning={**TUNING, "config": "serving"})
+    text = "training_config: {LoraConfig: {r: 4}}"
+    found = read(tmp_path, config_map(**{"training_config.yaml": text}), made)
+    assert found.config == {"training_config": {"LoraConfig": {"r": 4}}}
+    with pytest.raises(InvalidInput, match=r"has no key training_config\.yaml"):
+        read(tmp_path, config_map(**{"inference_config.yaml": CONFIG}), made)
 
 
 def test_a_config_that_is_elsewhere_is_named(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_it_is_the_operators_decision_and_adds_up(machine: str, model: str, flag
     memory = document["memory_per_gpu"]
     taken = sum(memory["parts_bytes"].values())
     assert taken + memory["headroom_bytes"] == memory["budget_bytes"]
+    spare = memory["headroom_bytes"] >= memory["known_error_bytes"]
+    assert memory["verdict"] == ("fits" if spare else "tight")
     assert memory["budget_bytes"] + memory["kept_back_bytes"] == memory["reported_bytes"]
     assert (
         memory["budget_bytes"] == int(memory["reported_bytes"] * memory["share"])

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -5,13 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaito.adapters.files import load_catalogue
+from kaito.domain.candidate import Layout
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.engine import EngineChoice, EngineName, NoEngine, choose_engine
 from kaito.domain.errors import InvalidInput
-from kaito.domain.fit import DoesNotFit, FitPlan, fit_inference, fit_tuning, what_would_fit
-from kaito.domain.memory import budget_bytes
-from kaito.domain.model import Attention, TuningSupport
+from kaito.domain.fit import DoesNotFit, FitPlan, fit_inference, what_would_fit
+from kaito.domain.gpu import InstanceType
+from kaito.domain.known_error import Verdict
+from kaito.domain.memory import budget_bytes, inference_memory
+from kaito.domain.model import Attention, ModelProfile
 from kaito.domain.quantity import GIB
+from kaito.domain.server_request import ServerRequest
+from kaito.domain.tuning_fit import TuningRequest
 from kaito.domain.workspace import TuningMethod
 
 CATALOGUE = load_catalogue()
@@ -47,15 +53,6 @@ def fit(
     )
 
 
-def tune(model: str, machine: str, method: TuningMethod) -> FitPlan:
-    return fit_tuning(
-        CATALOGUE.model(model),
-        CATALOGUE.instance_type(machine),
-        method,
-        chosen(model, machine, EngineName.TRANSFORMERS),
-    )
-
-
 def sizes(plan: FitPlan) -> tuple[int, int, int, int]:
     return plan.tensor_parallel, plan.pipeline_parallel, plan.data_parallel, plan.nodes
 
@@ -75,8 +72,11 @@ def test_some_thousand_tokens_of_the_long_one_fit_a_v100() -> None:
     plan = fit("phi-3-mini-128k-instruct", V100)
     assert 8_000 < plan.max_model_len < 20_000
     line = next(line for line in plan.explanation if "longest context" in line)
-    assert str(plan.max_model_len) in line
-    assert "131072" in line
+    assert "is 15559 of the model's 131072 tokens" in line
+    assert (
+        f"{plan.max_model_len} tokens are planned, which leaves free 1.54 GiB, the known error of "
+        "memory"
+    ) in plan.explanation
     assert any(line.startswith("assumed: CUDA context") for line in plan.explanation)
 
 
@@ -118,8 +118,8 @@ def test_what_would_fit_names_the_cheapest_first() -> None:
         ({"cloud": "gcp"}, None),
         ({"cloud": "aws"}, "g5.12xlarge"),  # prices are not known there, so by name
         ({"max_model_len": 16384}, A100),
-        ({"tuning": TuningMethod.QLORA}, A10),
-        ({"tuning": TuningMethod.LORA}, A100),
+        ({"tuning": TuningRequest(method=TuningMethod.QLORA)}, A10),
+        ({"tuning": TuningRequest(method=TuningMethod.LORA)}, A100),
         ({"node_limit": 2}, A100),
         ({"requested": EngineName.TRANSFORMERS}, A100),
     ],
@@ -181,51 +181,6 @@ def test_adapters_take_memory_from_the_cache() -> None:
         fit("phi-3-mini-4k-instruct", A10, adapters=4).kv_cache_tokens
         < fit("phi-3-mini-4k-instruct", A10).kv_cache_tokens
     )
-
-
-def test_tuning_copies_the_model_to_every_gpu() -> None:
-    plan = tune("phi-4", TWO_A100, TuningMethod.LORA)
-    assert sizes(plan) == (1, 1, 2, 1)
-    assert plan.memory.optimizer > 0
-    assert plan.headroom_bytes >= 0
-
-
-def test_qlora_brings_phi_4_onto_a_v100_and_lora_does_not() -> None:
-    assert tune("phi-4", V100, TuningMethod.QLORA).dtype == "float16"
-    with pytest.raises(DoesNotFit) as caught:
-        tune("phi-4", V100, TuningMethod.LORA)
-    assert caught.value.binds == "weights"
-
-
-def test_a_sequence_too_long_to_tune_binds_on_activations() -> None:
-    model, machine = CATALOGUE.model("phi-4"), CATALOGUE.instance_type(V100)
-    with pytest.raises(DoesNotFit) as caught:
-        fit_tuning(
-            model,
-            machine,
-            TuningMethod.QLORA,
-            chosen("phi-4", V100, EngineName.TRANSFORMERS),
-            sequence_tokens=16384,
-        )
-    assert caught.value.binds == "activations"
-
-
-def test_tuning_needs_a_tunable_model_and_transformers() -> None:
-    machine = CATALOGUE.instance_type(A100)
-    frozen = replace(CATALOGUE.model("phi-4"), tuning=None)
-    with pytest.raises(InvalidInput, match="phi-4 cannot be tuned"):
-        fit_tuning(
-            frozen, machine, TuningMethod.LORA, chosen("phi-4", A100, EngineName.TRANSFORMERS)
-        )
-    only_lora = replace(
-        frozen, tuning=TuningSupport(methods=(TuningMethod.LORA,), target_modules=(), disk_bytes=0)
-    )
-    with pytest.raises(InvalidInput, match="cannot be tuned with qlora, but with lora"):
-        fit_tuning(
-            only_lora, machine, TuningMethod.QLORA, chosen("phi-4", A100, EngineName.TRANSFORMERS)
-        )
-    with pytest.raises(ValueError, match="tuning runs on transformers, not on vllm"):
-        fit_tuning(frozen, machine, TuningMethod.LORA, chosen("phi-4", A100))
 
 
 machines = st.sampled_from(CATALOGUE.instance_types)
@@ -297,3 +252,100 @@ def test_what_is_cached_of_mixed_layers_is_counted_in_whole_contexts() -> None:
     longer = fit("gpt-oss-20b", A100, max_model_len=65536)
     assert longer.kv_cache_tokens > plan.kv_cache_tokens  # windows cost long sequences less
     assert plan.max_concurrency > longer.max_concurrency >= 1
+
+
+def test_a_context_that_is_not_whole_leaves_the_known_error_free() -> None:
+    plan = fit("phi-3-mini-128k-instruct", A10)
+    assert plan.verdict is Verdict.FITS
+    assert 0 <= plan.headroom_bytes - plan.error.size < 16 * 400 * 1024  # a block of 16 tokens
+    asked = fit("phi-3-mini-128k-instruct", A10, max_model_len=plan.max_model_len + 1000)
+    assert asked.max_model_len == plan.max_model_len + 1000
+    assert asked.verdict is Verdict.TIGHT
+
+
+def test_a_whole_context_is_kept_though_it_is_tight() -> None:
+    plan = fit("phi-4", A10, node_limit=2)
+    assert plan.max_model_len == 16_384
+    assert plan.verdict is Verdict.TIGHT
+    assert any("tight: the whole limit leaves less free" in line for line in plan.explanation)
+
+
+def test_where_nothing_leaves_the_error_free_the_least_context_is_planned() -> None:
+    plan = fit("phi-4", TWO_A10)
+    assert plan.max_model_len == 2048
+    assert plan.verdict is Verdict.TIGHT
+    assert any("even the fewest of use leave less free" in line for line in plan.explanation)
+
+
+def test_no_more_sequences_run_at_once_than_vllm_is_told() -> None:
+    model, machine = CATALOGUE.model("phi-3-mini-4k-instruct"), CATALOGUE.instance_type(A100)
+    choice = chosen(model.name, A100)
+    few = fit_inference(model, machine, choice, asked=ServerRequest(max_num_seqs=3))
+    assert few.kv_cache_tokens > 3 * few.max_model_len
+    assert few.max_concurrency == 3
+    short = fit_inference(model, machine, choice, max_model_len=16)
+    assert short.kv_cache_tokens > 256 * 16
+    assert short.max_concurrency == 256  # vLLM's own limit on an A100
+
+
+def test_stages_hold_what_shards_do_not() -> None:
+    """Shards need room for NCCL, which stages do not."""
+    plan = fit("llama-3.3-70b-instruct", "Standard_NC16_A16", node_limit=7)
+    assert sizes(plan) == (1, 14, 1, 7)
+    with pytest.raises(DoesNotFit):
+        fit("llama-3.3-70b-instruct", "Standard_NC16_A16", node_limit=6)
+
+
+@settings(deadline=None)
+@given(
+    model=models,
+    machine=st.sampled_from([one for one in CATALOGUE.instance_types if one.gpu_count > 1]),
+    memory_gib=st.integers(4, 80),
+    nodes=st.integers(1, 3),
+)
+def test_nothing_that_a_layout_holds_is_refused(
+    model: ModelProfile, machine: InstanceType, memory_gib: int, nodes: int
+) -> None:
+    gpu = replace(machine.gpu, memory_bytes=memory_gib * GIB, reported_bytes=memory_gib * GIB)
+    shape = replace(machine, gpu=gpu)
+    try:
+        choice = choose_engine(CATALOGUE.engines, gpu, model)
+    except NoEngine:
+        return
+    if choice.engine.name is not EngineName.VLLM:
+        return
+    least = min(model.token_limit, 2048)
+    budget = budget_bytes(gpu, choice.engine.name)
+    held = [
+        layout
+        for count in range(1, nodes + 1)
+        for layout in every_layout(model, shape, count)
+        if inference_memory(
+            model,
+            gpu,
+            choice.engine,
+            context_tokens=least,
+            tensor_parallel=layout.tensor_parallel,
+            pipeline_parallel=layout.pipeline_parallel,
+        ).total
+        <= budget
+    ]
+    try:
+        plan = fit_inference(model, shape, choice, node_limit=nodes)
+    except DoesNotFit:
+        assert not held
+    else:
+        assert plan.max_model_len >= least
+        assert held
+
+
+def every_layout(model: ModelProfile, machine: InstanceType, nodes: int) -> Iterator[Layout]:
+    """Sizes that use every GPU of so many machines; shards, and replicas, stay on one."""
+    gpus = nodes * machine.gpu_count
+    for shards in range(1, machine.gpu_count + 1):
+        for stages in range(1, min(gpus, model.layers) + 1):
+            replicas, left = divmod(gpus, shards * stages)
+            if left or machine.gpu_count % shards or (nodes > 1 and replicas > 1):
+                continue
+            if model.attention.splits_into(shards):
+                yield Layout(tensor_parallel=shards, pipeline_parallel=stages, nodes=nodes)

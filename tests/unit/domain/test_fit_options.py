@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
-from kaito.domain.fit_offer import Verdict, offer_on
+from kaito.domain.fit_offer import offer_on
 from kaito.domain.fit_options import LayoutOption, layout_options
 from kaito.domain.fit_request import FitRequest
+from kaito.domain.known_error import Verdict
 from tests.unit.domain.builders import (
     A10,
     A100,

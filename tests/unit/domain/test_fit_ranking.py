@@ -7,11 +7,26 @@ from hypothesis import strategies as st
 
 from kaito.domain.engine import choose_engine
 from kaito.domain.errors import InvalidInput
-from kaito.domain.fit_offer import Offer, Verdict, offer_on
-from kaito.domain.fit_ranking import Ranking, instance_types_of, rank, refuse_missed_times
+from kaito.domain.fit_offer import Offer, offer_on
+from kaito.domain.fit_ranking import Ranking, instance_types_of, rank, rank_tuning, refuse_unmet
 from kaito.domain.fit_request import FitRequest
+from kaito.domain.known_error import Verdict
 from kaito.domain.memory import ServerSettings, budget_bytes, memory_by_context
-from tests.unit.domain.builders import A10, A100, CATALOGUE, LONG, MINI, TWO_A10, TWO_A100, V100
+from kaito.domain.sizing import size
+from kaito.domain.tuning_fit import TuningRequest
+from kaito.domain.tuning_method import TuningMethod
+from tests.unit.domain.builders import (
+    A10,
+    A100,
+    CATALOGUE,
+    LONG,
+    MINI,
+    TUNING,
+    TWO_A10,
+    TWO_A100,
+    V100,
+    workspace,
+)
 
 AZURE = instance_types_of(CATALOGUE.instance_types, clouds=["azure"])
 MODELS = st.sampled_from(CATALOGUE.models)
@@ -122,17 +137,74 @@ def test_times_that_nothing_keeps_name_the_closest() -> None:
     found = rank(CATALOGUE.model(MINI), AZURE, CATALOGUE.engines, request)
     assert not found.offers
     with pytest.raises(InvalidInput, match=r"no instance type keeps --tpot 0\.1 ms; the closest"):
-        refuse_missed_times(found, request)
+        refuse_unmet(found, request)
+
+
+def test_a_load_that_no_cluster_carries_names_the_closest() -> None:
+    request = FitRequest(rate=1e6)
+    found = rank(CATALOGUE.model("phi-4"), AZURE, CATALOGUE.engines, request)
+    assert not found.offers
+    many = [one for one in found.rejected if one.binds == "machines"]
+    closest = min(many, key=lambda one: one.machines)
+    with pytest.raises(InvalidInput) as caught:
+        refuse_unmet(found, request)
+    (problem,) = caught.value.problems
+    assert problem.field == "--rate"
+    assert "carries --rate 1,000,000 with the 5,000 machines" in problem.message
+    name, copies = closest.instance_type.name, closest.copies
+    assert f"closest is {name}, with {copies:,} copies on {closest.machines:,}" in problem.message
+
+
+def test_of_a_load_as_many_copies_as_a_cluster_holds_are_no_problem() -> None:
+    found = ranked("phi-4", concurrency=20_000)
+    assert found.recommended is not None
+    assert 1 < found.recommended.machines <= 5000
+    assert all(one.machines > 5000 for one in found.rejected if one.binds == "machines")
+
+
+def test_tuning_jobs_are_ranked_by_cost_and_say_what_does_not_fit() -> None:
+    request = TuningRequest(method=TuningMethod.LORA)
+    found = rank_tuning(CATALOGUE.model("phi-4"), AZURE, CATALOGUE.engines, request)
+    best = found.recommended
+    assert best is not None
+    assert best.instance_type.name == A100
+    assert best.machines == 1
+    assert best.usd_per_million_tokens is None
+    cheaper = next(one for one in found.rejected if one.instance_type.name == A10)
+    assert cheaper.binds == "weights"
+    assert "with 1024 tokens a sequence does not fit" in cheaper.reason
+    assert found.fallbacks  # though their longest sequences are shorter than that of the best
+    assert {one.reason for one in found.rejected if one.binds == "engine"}
+
+
+def test_a_tuning_job_is_what_the_operator_runs() -> None:
+    tuned = workspace(instance_type=A100, tuning=TUNING)
+    request = TuningRequest(method=TuningMethod.QLORA)
+    found = rank_tuning(
+        CATALOGUE.model(LONG), [CATALOGUE.instance_type(A100)], CATALOGUE.engines, request
+    )
+    assert [one.plan for one in found.offers] == [size(tuned, CATALOGUE).fit]
+    assert found.offers[0].binds == "activations"
+    short = rank_tuning(
+        CATALOGUE.model(MINI), [CATALOGUE.instance_type(A100)], CATALOGUE.engines, request
+    )
+    assert short.offers[0].binds == "model's limit"
+
+
+def test_a_tuning_job_that_is_none_is_refused() -> None:
+    request = TuningRequest(method=TuningMethod.LORA, batch_size=0)
+    with pytest.raises(InvalidInput, match=r"--batch-size: must be within 1\.\.1000000"):
+        rank_tuning(CATALOGUE.model("phi-4"), AZURE, CATALOGUE.engines, request)
 
 
 def test_times_that_something_keeps_are_no_problem() -> None:
     request = FitRequest(tpot_s=0.05)
-    refuse_missed_times(ranked(MINI, tpot_s=0.05), request)
+    refuse_unmet(ranked(MINI, tpot_s=0.05), request)
     nothing = rank(
         CATALOGUE.model("phi-4"), [CATALOGUE.instance_type(V100)], CATALOGUE.engines, FitRequest()
     )
     assert nothing.rejected
-    refuse_missed_times(nothing, FitRequest())
+    refuse_unmet(nothing, FitRequest())
 
 
 def test_instance_types_by_cloud_or_by_name() -> None:

@@ -1,7 +1,13 @@
 from collections import defaultdict
 
 from kaito.domain.accuracy import memory_accuracy
-from kaito.domain.known_error import WORST_OVER_GIB, known_error
+from kaito.domain.known_error import (
+    WORST_OVER_GIB,
+    KnownError,
+    Verdict,
+    known_error,
+    verdict_of,
+)
 from kaito.domain.model import EngineName
 from kaito.domain.quantity import GIB
 from tests.unit.domain.builders import CATALOGUE
@@ -39,3 +45,13 @@ def test_where_too_little_was_measured_the_worst_of_all_is_assumed() -> None:
     assert few.start_ups == none.start_ups == other.start_ups == 0
     assert PHI_3 in none.source
     assert "the transformers engine" in other.source
+
+
+def test_the_verdict_follows_from_what_is_free() -> None:
+    error = KnownError(size=10, start_ups=3, source="here")
+    assert [verdict_of(free, error) for free in (-1, 0, 9, 10)] == [
+        Verdict.DOES_NOT_FIT,
+        Verdict.TIGHT,
+        Verdict.TIGHT,
+        Verdict.FITS,
+    ]

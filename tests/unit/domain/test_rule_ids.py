@@ -426,6 +426,10 @@ EXAMPLES: dict[str, tuple[Broken, str]] = {
         trained(QuantizationConfig={}),
         "tuning.config[training_config.QuantizationConfig]",
     ),
+    "training-number": (
+        trained(LoraConfig={"r": "eight"}),
+        "tuning.config[training_config.LoraConfig.r]",
+    ),
     "training-output": (
         trained(TrainingArguments={"output_dir": "/tmp/results"}),
         "tuning.config[training_config.TrainingArguments.output_dir]",

@@ -48,9 +48,9 @@ def serve(model: str) -> dict[str, Any]:
         (MINI, V100, "transformers", "float16", (1, 1, 1, 1), 4096),
         (MINI, TWO_A10, "vllm", "bfloat16", (1, 1, 1, 2), 4096),
         (LONG, A100, "vllm", "bfloat16", (1, 1, 1, 1), 131072),
-        (LONG, TWO_A10, "vllm", "bfloat16", (1, 2, 1, 1), 59216),
+        (LONG, TWO_A10, "vllm", "bfloat16", (1, 2, 1, 1), 50800),
         ("phi-4", FOUR_T4, "vllm", "float16", (1, 2, 2, 1), 16384),
-        ("phi-4", "Standard_NC12s_v3", "transformers", "float16", (1, 1, 2, 1), 2614),
+        ("phi-4", "Standard_NC12s_v3", "transformers", "float16", (1, 1, 2, 1), 2048),
     ],
 )
 def test_how_the_presets_are_laid_out(
@@ -101,6 +101,19 @@ def test_an_old_gpu_is_warned_about_for_tuning_too() -> None:
     assert [warning.reason for warning in found.warnings] == ["OldGpu"]
     assert "float16" in found.warnings[0].message
     assert (found.fit.dtype, found.nodes) == ("float16", 1)
+
+
+def test_what_is_tight_starts_with_a_warning() -> None:
+    (warning,) = sized(instance_type=TWO_A10, **serve("phi-4")).warnings
+    assert warning.reason == "MemoryTight"
+    assert "0.46 GiB per GPU is left" in warning.message
+    assert "off by 1.54 GiB (assumed, the worst of all measured families" in warning.message
+    sizes = {"LoraConfig": {"r": 8}, "TrainingArguments": {"per_device_train_batch_size": 6}}
+    config = {"training_config": {**sizes, "QuantizationConfig": {"load_in_4bit": True}}}
+    tuning = {**TUNING, "preset": {"name": "phi-4"}, "method": "qlora"}
+    assert [one.reason for one in sized(config, instance_type=A10, tuning=tuning).warnings] == [
+        "MemoryTight"
+    ]
 
 
 def test_on_vllm_the_fit_decides_the_number_of_machines() -> None:

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from kaito.domain.errors import InvalidConfig
-from kaito.domain.training_config import RESULTS_DIR, check_training_config, results_dir
+from kaito.domain.training_config import (
+    RESULTS_DIR,
+    check_training_config,
+    results_dir,
+    training_request,
+)
+from kaito.domain.tuning_fit import TuningRequest
 from kaito.domain.workload_plan import plan_workload, training_config
 from kaito.domain.workspace import TuningMethod
 from tests.unit.domain.builders import TRAINING, TUNING, config, wanted, workspace
@@ -52,6 +58,12 @@ def test_what_kaito_itself_writes(method: TuningMethod) -> None:
         ({"training_config": []}, LORA, "[training_config]: must be a mapping of sections"),
         (sections(LoRAConfig={}), LORA, ".LoRAConfig]: unknown section. Did you mean LoraConfig"),
         (sections(LoraConfig=8), LORA, ".LoraConfig]: must be a mapping, got 8"),
+        (sections(LoraConfig={"r": 0}), LORA, ".LoraConfig.r]: must be a whole number from 1"),
+        (
+            sections(TrainingArguments={"per_device_train_batch_size": True}),
+            LORA,
+            ".per_device_train_batch_size]: must be a whole number from 1, got True",
+        ),
         (
             sections(QuantizationConfig={"load_in_4bit": "yes"}),
             QLORA,
@@ -86,3 +98,26 @@ def test_results_are_looked_for_where_the_trainer_writes_them() -> None:
     found = plan_workload(tuned, wanted(tuned, settings).sizing, settings)
     assert found.tuning is not None
     assert found.tuning.results_dir == "/mnt/output"
+
+
+@pytest.mark.parametrize("method", [LORA, QLORA])
+def test_what_kaito_itself_writes_is_what_is_planned_for_without_a_config(
+    method: TuningMethod,
+) -> None:
+    sizing = wanted(workspace(tuning=TUNING)).sizing
+    assert training_request(training_config(method, sizing), method) == training_request(
+        None, method
+    )
+    assert training_request(None, method) == TuningRequest(method=method)
+
+
+def test_what_of_a_config_bears_on_memory() -> None:
+    said = sections(LoraConfig={"r": "16"}, TrainingArguments={"per_device_train_batch_size": 2})
+    assert training_request(said, QLORA) == TuningRequest(
+        method=QLORA, batch_size=2, lora_rank=16, gradient_checkpointing=True
+    )
+    assert not training_request(said, LORA).gradient_checkpointing
+    again = sections(TrainingArguments={"gradient_checkpointing": True})
+    assert training_request(again, LORA) == TuningRequest(
+        method=LORA, batch_size=8, lora_rank=8, gradient_checkpointing=True
+    )

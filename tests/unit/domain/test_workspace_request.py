@@ -7,8 +7,14 @@ from kaito.domain.catalogue import UnknownModel
 from kaito.domain.errors import InvalidInput
 from kaito.domain.fit_request import FitRequest
 from kaito.domain.model import EngineName
-from kaito.domain.workspace_request import WorkspaceRequest, workspace_request
-from tests.unit.domain.builders import A10, A100, CATALOGUE, MINI, TUNING, workspace
+from kaito.domain.tuning_fit import TuningRequest
+from kaito.domain.tuning_method import TuningMethod
+from kaito.domain.workspace_request import (
+    WorkspaceRequest,
+    workspace_request,
+    workspace_tuning,
+)
+from tests.unit.domain.builders import A10, A100, CATALOGUE, LONG, MINI, TUNING, workspace
 
 
 def asked(
@@ -81,3 +87,35 @@ def test_only_presets_that_are_served_can_be_planned_for(parts: dict[str, Any], 
 def test_an_unknown_model_is_told() -> None:
     with pytest.raises(UnknownModel):
         asked(inference={"preset": {"name": "phi-99"}})
+
+
+def test_a_tuning_job_with_its_config() -> None:
+    sizes = {"TrainingArguments": {"per_device_train_batch_size": 4}, "LoraConfig": {"r": 32}}
+    config = {"training_config": {**sizes, "QuantizationConfig": {"load_in_4bit": True}}}
+    found = workspace_tuning(workspace(tuning=TUNING), CATALOGUE, config)
+    assert found.model.name == LONG
+    assert found.request == TuningRequest(
+        method=TuningMethod.QLORA, batch_size=4, lora_rank=32, gradient_checkpointing=True
+    )
+    assert found.instance_types == (A10,)
+    assert not found.spot
+    other = workspace_tuning(workspace(tuning=TUNING), CATALOGUE, None, TuningMethod.LORA)
+    assert other.request == TuningRequest(method=TuningMethod.LORA)
+
+
+@pytest.mark.parametrize(
+    ("parts", "what"),
+    [
+        ({}, "serves a model"),
+        ({"tuning": {**TUNING, "preset": None}}, "names no model"),
+        ({"tuning": {**TUNING, "method": "full"}}, "must be lora or qlora, got 'full'"),
+    ],
+)
+def test_only_models_that_are_tuned_can_be_planned_for(parts: dict[str, Any], what: str) -> None:
+    with pytest.raises(InvalidInput, match=what):
+        workspace_tuning(workspace(**parts), CATALOGUE, None)
+
+
+def test_a_config_that_the_trainer_cannot_work_with_is_told() -> None:
+    with pytest.raises(InvalidInput, match="is required"):
+        workspace_tuning(workspace(tuning=TUNING), CATALOGUE, {})

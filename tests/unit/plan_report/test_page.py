@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from kaito.domain.fit_offer import Verdict
 from kaito.domain.fit_options import layout_options
 from kaito.domain.fit_ranking import instance_types_of, rank
 from kaito.domain.fit_request import FitRequest
+from kaito.domain.known_error import Verdict
 from kaito.plan_report.markdown import markdown_lines
 from kaito.plan_report.page import page
 from kaito.plan_report.plots import concurrency_plot, cost_plot, memory_plot
