@@ -3,7 +3,7 @@ took effect, and comes back with nothing in memory: the end is the same, and no 
 twice. The real SDK sends them, over TLS to the twin's Azure.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -57,6 +57,10 @@ def play(case: Case, access: Path, deaths: Deaths, *, delete: bool) -> Life:
     scenario = Scenario(files=loaded.files, steps=loaded.steps, catalogue=loaded.catalogue)
     if delete:
         scenario = with_steps(scenario, [deletion(scenario, case.delete_at_s)])
+    return play_scenario(scenario, access, deaths)
+
+
+def play_scenario(scenario: Scenario, access: Path, deaths: Deaths) -> Life:
     operators: list[AksOperator] = []
     with ExitStack() as served:
 
@@ -118,3 +122,37 @@ def test_through_delete(case: Case, after: bool, access: Path, record_property: 
         assert workspace.deleted_at_s is not None, f"request {number}"
         table.append(row(number, life, f"gone at {workspace.deleted_at_s:.0f} s"))
     record_property("measured", "\n".join(table))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["stock_out_with_fallback", "spot_eviction"])
+def test_from_one_attempt_to_the_next(
+    name: str, after: bool, access: Path, record_property: Record
+) -> None:
+    """Around each request that changes something: one machine goes, and one other comes."""
+    scenario = load([str(SCENARIOS / f"{name}.yaml")])
+    usual = play_scenario(scenario, access, Deaths())
+    assert len(usual.result.machines) == 2
+    when = "after" if after else "before"
+    table = [f"{name} on AKS, killed {when} a request"]
+    for number in around_changes(usual.requests):
+        life = play_scenario(scenario, access, Deaths(number, after=after))
+        assert [one for one in life.result.expectations if not one.ok] == [], f"request {number}"
+        assert life.pools == usual.pools, f"request {number}"
+        assert types_of(life) == types_of(usual), f"request {number}"
+        ready_at_s = life.result.workspaces[0].ready_at_s
+        table.append(row(number, life, f"READY at {ready_at_s:.0f} s"))
+    record_property("measured", "\n".join(table))
+
+
+def around_changes(requests: Sequence[str]) -> list[int]:
+    """The requests, counted from 1, that change a pool, with those before and after them."""
+    changing = [
+        number for number, one in enumerate(requests, 1) if one.startswith(("PUT", "DELETE"))
+    ]
+    near = {number + step for number in changing for step in (-1, 0, 1)}
+    return sorted(near & set(range(1, len(requests) + 1)))
+
+
+def types_of(life: Life) -> list[tuple[str, str]]:
+    return [(one.instance_type, one.capacity_type) for one in life.result.machines]
