@@ -6,6 +6,7 @@ cloud is 600 times as fast as a real one, and the operator is not.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -311,16 +312,9 @@ def test_deleting_leaves_nothing(
     cluster: Installation, api: KubeApi, twin: AzureTwin, operator: Running
 ) -> None:
     cluster.kubectl("delete", "workspaces", "--all", "--wait=false")
-    left: list[str] = []
-
-    def nothing() -> bool:
-        left[:] = [str(pool["name"]) for pool in twin.pools()]
-        left[:] += [
-            name_of(obj) for kind in (WORKSPACE, NODE_CLAIM, NODE) for obj in api.list(kind).items
-        ]
-        return left == []
-
-    eventually(nothing, f"nothing is left: {left}", READY_LIMIT_S)
+    eventually(lambda: twin.pools() == [], "no pool is left", READY_LIMIT_S)
+    for kind in (NODE, NODE_CLAIM, WORKSPACE):
+        eventually(lambda kind=kind: not api.list(kind).items, f"no {kind.kind} is left")
     assert operator.stop() == 0, operator.printed()
 
 
@@ -364,6 +358,7 @@ class Life:
         self._environment, self._kill, self._machines = environment, kill, machines
         self._name, self._namespace = "model", f"{kill}-of-{machines}"
         self._operator: Running
+        self._started = threading.Event()
         self.pool = ""
         self.killed = False
         self.row = ""
@@ -398,6 +393,7 @@ class Life:
         """Kill the operator if this is the request. It happens in the server's thread."""
         if self.killed or (request.method, request.pool) != (self._kill.method, self.pool):
             return None
+        assert self._started.wait(READY_LIMIT_S), self._namespace
         self.killed = True
         self._operator.kill()
         return self._kill.fault
@@ -406,6 +402,7 @@ class Life:
         access = self._cluster.service_account(OPERATOR)
         flags = ("--namespace", self._namespace)
         self._operator = on_aks(self._cluster, self._environment, *flags, access=access)
+        self._started.set()
 
     def _until(self, holds: Callable[[], bool], what: str) -> None:
         def check() -> bool:

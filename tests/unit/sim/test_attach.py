@@ -17,7 +17,7 @@ timeline:
   - at: 1h
     cloud: {quota: {NCads_A100_v4: 24}}
   - at: 2h
-    delete: {kind: Workspace, name: chat}
+    apply: {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: b}}
 """
 
 
