@@ -3,38 +3,38 @@
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
-from kaito.adapters.files import load_catalogue
-from kaito.domain.errors import PortError
+import simpy
+
+from kaito.domain.errors import InvalidInput, PortError, Problem
 from kaito.system_clock import running_clock
 from sim.attached_world import AttachedWorld
-from sim.cloud_world import azure_of
-from sim.scenario import World as WorldSettings
+from sim.cloud_file import CloudChange, GuardsPart
+from sim.cloud_world import azure_of, change_cloud
+from sim.scenario import ChangeCloud, Scenario
 from sim.serve import OnAzure, Served, access_directory
 from sim.wall_clock import WallClockDriver
 
 OnPhase = Callable[[str, str, float | None, str], None]
-DEFAULT_SEED: Final = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachSettings:
-    """How to attach. `speed` divides the world's latencies. With an `arm_port` the cloud is served
-    as Azure; without `machines` nobody here orders any, so that an operator does it there."""
+    """How to attach. `speed` divides the world's latencies and the scenario's times. With an
+    `arm_port` the cloud is served as Azure; without `machines` nobody here orders any, so that an
+    operator does it there."""
 
     kubeconfig: Path
     speed: float
-    seed: int = DEFAULT_SEED
-    region: str = WorldSettings().region
-    models: Path | None = None  # a file or folder of the user's own
+    seed: int | None = None
     arm_port: int | None = None
     machines: bool = True
 
 
 def attach(
+    scenario: Scenario,
     settings: AttachSettings,
     *,
     on_ready: Callable[[str, Sequence[str]], None],
@@ -42,19 +42,42 @@ def attach(
     on_error: Callable[[str, PortError], None],
     on_azure: OnAzure = lambda _url, _environment: None,
 ) -> Sequence[str]:
-    """Play the machines of a cluster until SIGINT or SIGTERM; the Nodes that are left then.
+    """Play the machines of a cluster until SIGINT or SIGTERM; the Nodes that are left then. The
+    scenario says how the cloud is, and how that changes.
 
     `on_ready` gets the API server's address and the Nodes of an earlier run that were taken up;
     `on_phase` what begins (no seconds) and what has ended (after so many seconds); `on_azure` as
     `serve`.
 
-    Raises: InvalidInput (no such cluster, a port is taken), KubeApiError (it does not answer or
-    does not allow it).
+    Raises: InvalidInput (no such cluster, a port is taken, the scenario is of more than the cloud),
+    KubeApiError (it does not answer or does not allow it).
     """
-    return asyncio.run(_attach(settings, on_ready, on_phase, on_error, on_azure))
+    problems = _beyond_the_cloud(scenario)
+    if problems:
+        raise InvalidInput(problems)
+    return asyncio.run(_attach(scenario, settings, on_ready, on_phase, on_error, on_azure))
+
+
+def _beyond_the_cloud(scenario: Scenario) -> list[Problem]:
+    """What the scenario says of a cluster and an operator, which are the user's own."""
+    steps = (*scenario.steps, *scenario.unreconciled)
+    beyond = [
+        Problem(
+            field=step.source,
+            message="only what happens to the cloud can be played on a cluster of yours",
+            remedy="Remove it, and use kubectl for objects",
+        )
+        for step in steps
+        if not isinstance(step, ChangeCloud)
+    ]
+    if scenario.world.guards != GuardsPart():
+        remedy = "Remove them, and give `kaito operator run` its flags"
+        beyond.append(Problem(field="guards", message="are the operator's", remedy=remedy))
+    return beyond
 
 
 async def _attach(
+    scenario: Scenario,
     settings: AttachSettings,
     on_ready: Callable[[str, Sequence[str]], None],
     on_phase: OnPhase,
@@ -64,7 +87,6 @@ async def _attach(
     loop = asyncio.get_running_loop()
     now_s = running_clock()
     drivers: list[WallClockDriver] = []
-    catalogue = load_catalogue(models=settings.models)
 
     def from_thread(wake: Callable[[], None]) -> Callable[[], None]:
         def woken() -> None:
@@ -76,9 +98,11 @@ async def _attach(
 
     world = AttachedWorld(
         kubeconfig=settings.kubeconfig,
-        seed=settings.seed,
-        catalogue=catalogue,
-        settings=WorldSettings(region=settings.region, latency_scale=1.0 / settings.speed),
+        seed=scenario.seed if settings.seed is None else settings.seed,
+        catalogue=scenario.catalogue,
+        settings=replace(
+            scenario.world, latency_scale=scenario.world.latency_scale / settings.speed
+        ),
         now_s=now_s,
         recorder=_PhaseReporter(on_phase),
         from_thread=from_thread,
@@ -92,8 +116,8 @@ async def _attach(
         if settings.arm_port is not None:
             azure = azure_of(
                 world.cloud,
-                catalogue=catalogue,
-                region=settings.region,
+                catalogue=scenario.catalogue,
+                region=scenario.world.region,
                 speed=settings.speed,
                 now_s=world.clock.now_s,
                 port=settings.arm_port,
@@ -101,6 +125,7 @@ async def _attach(
                 wake=driver.wake,
             )
         on_ready(world.url, world.start())
+        _schedule(world, scenario, settings.speed)
         drivers.append(driver)
         if azure is not None:
             on_azure(azure.url, azure.write_access(access))
@@ -116,6 +141,17 @@ async def _attach(
         if azure is not None:
             azure.remove_access(access)
         world.close()
+
+
+def _schedule(world: AttachedWorld, scenario: Scenario, speed: float) -> None:
+    for step in scenario.steps:
+        assert isinstance(step, ChangeCloud), "nothing else is taken"
+        due = world.env.timeout(step.at_s / speed)
+        due.callbacks.append(_changer(world, step.change))
+
+
+def _changer(world: AttachedWorld, change: CloudChange) -> Callable[[simpy.Event], None]:
+    return lambda _event: change_cloud(world.cloud, change)
 
 
 async def _run(driver: WallClockDriver, azure: Served | None) -> None:

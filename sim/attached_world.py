@@ -26,6 +26,7 @@ from kaito.bootstrap import kubernetes_ports
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import PortError
 from sim.clockwork import Slot, VirtualClock
+from sim.cloud_world import limits_of
 from sim.operator import Operator
 from sim.scenario import World as WorldSettings
 from sim.wall_clock import StepThread
@@ -78,6 +79,7 @@ class AttachedWorld:
             now_s=clock.now_s,
             wake=slot.wake,
             recorder=recorder,
+            limits=limits_of(settings.cloud),
         )
         slot.attach(self.cloud.step)
         phases = Engine(

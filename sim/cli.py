@@ -264,6 +264,11 @@ def serve(
 
 @app.command()
 def attach(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO...]", help="How the cloud is, and how that changes."),
+    ] = None,
+    *,
     kubeconfig: Annotated[
         Path, typer.Option(metavar="FILE", help="The cluster; an administrator's access.")
     ],
@@ -271,7 +276,10 @@ def attach(
         float,
         typer.Option(min=0.1, max=1000, help="How many times as fast as a real cloud."),
     ] = 60.0,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of everything random.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Seed of everything random, in place of the file's."),
+    ] = None,
     models: ModelsOption = None,
     arm_port: ArmPortOption = None,
     machines: Annotated[
@@ -286,7 +294,8 @@ def attach(
     without GPUs. The cluster's own scheduler and controllers do their part; Nodes and pods of
     others are left alone. Do not attach to a cluster in which Karpenter or the gpu-provisioner acts
     on the same NodeClaims: both would make a machine. --arm-port serves the cloud as Azure; with
-    --no-machines an operator orders the machines there.
+    --no-machines an operator orders the machines there. A SCENARIO may have `world` and `cloud`,
+    and changes of the cloud in its timeline.
 
     Stopped, it leaves its Nodes; started again, it takes them up. To remove all of it, delete the
     Workspaces while it runs.
@@ -295,8 +304,10 @@ def attach(
     Examples:
       python -m sim attach --kubeconfig ~/.kube/kind
       python -m sim attach --kubeconfig ~/.kube/kind --speed 600 --seed 7
+      python -m sim attach --kubeconfig ~/.kube/kind sold_out.yaml --arm-port 0 --no-machines
 
-    Exit code: 0 stopped, 1 the cluster does not answer or does not allow it, 2 no such cluster.
+    Exit code: 0 stopped, 1 the cluster does not answer or does not allow it, 2 no such cluster, or
+    the input is wrong.
     """
     from kaito.adapters.kube_api import KubeApiError
     from sim import said
@@ -307,13 +318,14 @@ def attach(
         kubeconfig=kubeconfig,
         speed=speed,
         seed=seed,
-        models=models,
         arm_port=arm_port,
         machines=machines,
     )
     with _input_errors():
+        scenario = _load(files or [], models)
         try:
             left = attach_to(
+                scenario,
                 settings,
                 on_ready=lambda url, found: said.attached(url, found, speed),
                 on_azure=said.azure,

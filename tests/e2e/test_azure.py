@@ -94,6 +94,6 @@ def _printed(process: subprocess.Popen[str]) -> tuple[str, dict[str, str]]:
         exported = re.fullmatch(r"  export (\w+)=(\S+)\n", line)
         if exported and url:
             environment[exported[1]] = exported[2]
-        if "REQUESTS_CA_BUNDLE" in environment:
+        if "KAITO_AZURE_CA_FILE" in environment:
             return url, environment
     raise AssertionError("nothing is said of Azure")

@@ -164,12 +164,18 @@ class Installation:
         file.write_text(json.dumps(admin))
         return file
 
-    def operator(self, *flags: str, kubeconfig: Path | None = None) -> Running:
-        """`kaito operator run`, ready or standing by."""
+    def operator(
+        self,
+        *flags: str,
+        kubeconfig: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Running:
+        """`kaito operator run`, ready or standing by; `environment` is what it has beside ours."""
         port = free_port()
         access = kubeconfig or self.service_account(OPERATOR)
         command = [BIN / "kaito", "operator", "run", "--kubeconfig", access]
-        running = self.start("operator", *command, "--http-port", str(port), *flags, port=port)
+        command += ["--http-port", str(port), *flags]
+        running = self.start("operator", *command, port=port, environment=environment)
         eventually(lambda: running.get("/readyz") != "", "the operator answers")
         return running
 
@@ -207,12 +213,22 @@ class Installation:
         eventually(lambda: "Playing the machines" in running.printed(), "sim attach is ready")
         return running
 
-    def start(self, name: str, *command: str | Path, port: int = 0) -> Running:
+    def start(
+        self,
+        name: str,
+        *command: str | Path,
+        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Running:
         """Start a process, which is stopped with the installation."""
         log = self.directory / f"{name}-{len(self.running)}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [str(word) for word in command], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
+                [str(word) for word in command],
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
             )
         running = Running(name, process, log, port)
         self.running.append(running)

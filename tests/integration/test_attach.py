@@ -1,6 +1,7 @@
 """`python -m sim attach`: the twin's machines on a real cluster."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from tests.integration.conftest import missing_backend
 from tests.integration.control_plane import find_binaries
 from tests.integration.installation import (
     MISSING_WORKLOADS,
+    ROOT,
     Installation,
     eventually,
     succeeded,
@@ -79,6 +81,41 @@ def test_nodes_and_pods_of_others_are_left_alone(cluster: Installation) -> None:
     assert stays["status"]["phase"] == "Pending"
     assert "containerStatuses" not in stays["status"]
     assert attached.stop() == 0
+
+
+def test_its_azure_serves_an_operator_on_aks_as_a_scenario_has_it(cluster: Installation) -> None:
+    """What it prints is all that the operator needs; the quota is raised after a while."""
+    for running in cluster.running:  # the operator that leaves NodeClaims to the twin
+        if running.process.poll() is None:
+            running.stop()
+    others = cluster.get("nodes")
+    rights = ROOT / "deploy" / "components" / "machines" / "rbac.yaml"
+    cluster.kubectl("apply", "-f", str(rights))
+    scenario = cluster.directory / "quota.yaml"
+    scenario.write_text(
+        "cloud: {quota: {NVads_A10_v5: 0}}\n"
+        "timeline: [{at: 2h, cloud: {quota: {NVads_A10_v5: 36}}}]\n"  # in 12 s
+    )
+    attached = cluster.attach(str(scenario), "--arm-port", "0", "--no-machines")
+    eventually(lambda: "KAITO_AZURE_CA_FILE" in attached.printed(), "Azure is served")
+    exported = dict(re.findall(r"^  export (\w+)=(\S+)$", attached.printed(), re.MULTILINE))
+    operator = cluster.operator("--provisioner", "aks", environment=exported)
+    cluster.apply(workspace(NAME))
+    eventually(lambda: "QuotaExceeded" in conditions(cluster), "the quota is exceeded", 60)
+    eventually(lambda: all(map(succeeded, cluster.get("workspaces"))), "READY", READY_LIMIT_S)
+    (claim,) = cluster.get("nodeclaims")
+    assert claim["metadata"]["annotations"]["kaito.sh/attempt"] == "1"
+    cluster.kubectl("delete", "workspace", NAME, "--timeout=120s")
+    eventually(lambda: len(cluster.get("nodes")) == len(others), "the machine is given back")
+    assert cluster.get("nodeclaims") == []
+    assert operator.stop() == 0
+    assert attached.stop() == 0
+
+
+def conditions(cluster: Installation) -> set[str]:
+    """The reasons of the conditions of every NodeClaim."""
+    found = (claim.get("status") or {} for claim in cluster.get("nodeclaims"))
+    return {each["reason"] for status in found for each in status.get("conditions") or ()}
 
 
 def test_without_a_cluster_it_says_so(cluster: Installation) -> None:

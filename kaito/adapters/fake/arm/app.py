@@ -99,6 +99,10 @@ class ArmFront:
 
         return Starlette(routes=[Path("/{path:path}", answer, methods=_METHODS)])
 
+    def pools(self) -> list[dict[str, Any]]:
+        """Every agent pool, as a list of them shows it; in order of name."""
+        return [self._pools.body(pool) for pool in self._pools.all()]
+
     async def _answer(self, request: Request, cut_off: CutOff) -> Response:
         body = await request.body()
         self._catch_up()
@@ -212,8 +216,7 @@ class ArmFront:
         return _json(prices.page(found, passing, skip, url, self.price_page_size))
 
     def _get_cluster(self, _call: "_Call") -> Response:
-        bodies = (self._pools.body(pool) for pool in self._pools.all())
-        profiles = [{"name": body["name"], **body["properties"]} for body in bodies]
+        profiles = [{"name": body["name"], **body["properties"]} for body in self.pools()]
         return _json(self._cluster.body(profiles))
 
     def _list_pools(self, call: "_Call") -> Response:

@@ -61,7 +61,8 @@ class ArmEndpoint:
 
     def write_access(self, directory: Path) -> dict[str, str]:
         """Write the authority and the credentials there, readable by their owner only; what the
-        environment of a program that signs in with them has to say.
+        environment of a program that signs in with them has to say. The last five are kaito's and
+        gpu-provisioner's.
 
         Raises: OSError (nothing can be written there).
         """
@@ -76,6 +77,7 @@ class ArmEndpoint:
             path.touch(mode=0o600)
             path.write_text(content, encoding="utf-8")
         place = self.front.place
+        authority = str(directory / _AUTHORITY_FILE)
         return {
             "AZURE_AUTHORITY_HOST": self.url,
             "AZURE_TENANT_ID": place.tenant,
@@ -84,7 +86,12 @@ class ArmEndpoint:
             "AZURE_SUBSCRIPTION_ID": place.subscription,
             "AZURE_RESOURCE_GROUP": place.group,
             "AZURE_CLUSTER_NAME": place.cluster,
-            "REQUESTS_CA_BUNDLE": str(directory / _AUTHORITY_FILE),
+            "REQUESTS_CA_BUNDLE": authority,
+            "ARM_SUBSCRIPTION_ID": place.subscription,
+            "ARM_RESOURCE_GROUP": place.group,
+            "LOCATION": place.region,
+            "KAITO_AZURE_ARM_ENDPOINT": self.url,
+            "KAITO_AZURE_CA_FILE": authority,
         }
 
     def remove_access(self, directory: Path) -> None:

@@ -20,7 +20,7 @@ from kaito.adapters.fake.arm.refusals import (
 from kaito.adapters.fake.cloud import NODE_PROVISION, FakeGpuCloud
 from kaito.adapters.fake.kubernetes_version import VERSION
 from kaito.adapters.fake.machine_life import MachineLife
-from kaito.domain import labels
+from kaito.domain import labels, names
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import PortError, Unavailable
 from kaito.domain.machine import CapacityType, CloudState, MachineOrder, Owner
@@ -242,11 +242,13 @@ class AgentPools:
     def _order(self, name: str, properties: Mapping[str, Any]) -> MachineOrder:
         node_labels: Mapping[str, str] = properties.get("nodeLabels") or {}
         zone = pool_properties.zone_number(properties)
+        uid, slot = node_labels.get(labels.WORKSPACE_UID, ""), node_labels.get(labels.SLOT, "")
         return MachineOrder(
             name=name,
-            claim_name=name,
+            # Of a later attempt for the same NodeClaim, the pool has another name.
+            claim_name=names.machine_name(uid, int(slot), 0) if uid and slot.isdigit() else name,
             owner=Owner(
-                uid=node_labels.get(labels.WORKSPACE_UID, ""),
+                uid=uid,
                 namespace=node_labels.get(labels.WORKSPACE_NAMESPACE, ""),
                 name=node_labels.get(labels.WORKSPACE, ""),
             ),

@@ -8,7 +8,9 @@ from kaito.adapters.fake.arm.identity import ASSERTION_TYPE, Identity
 from kaito.adapters.fake.cloud_limits import CloudLimits, Rate
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import NODE
+from kaito.domain import labels
 from kaito.domain.machine import MachineOrder, Owner
+from kaito.domain.names import machine_name
 from tests.unit.adapters.fake.arm.conftest import ASSERTION, BASE, CLIENT_ID, SIZE, Arm
 
 
@@ -177,6 +179,21 @@ class TestOperations:
         arm.call("DELETE", arm.pool())
         arm.settle()
         assert arm.call("GET", status, version="").json()["status"] == "Succeeded"
+
+
+class TestWhoseAPoolIs:
+    def test_one_of_a_later_attempt_is_of_the_same_record(self, arm: Arm) -> None:
+        """Whatever its name is; what is played of it is told under the NodeClaim's."""
+        owned = {labels.WORKSPACE_UID: "u-1", labels.SLOT: "1"}
+        arm.put(nodeLabels=owned)
+        (life,) = arm.cloud.lives
+        assert life.order.claim_name == machine_name("u-1", 1, 0)
+        assert life.order.name != life.order.claim_name
+
+    def test_one_without_a_slot_is_its_own(self, arm: Arm) -> None:
+        arm.put(nodeLabels={"apps": "phi"})
+        (life,) = arm.cloud.lives
+        assert life.order.claim_name == life.order.name
 
 
 class TestPoolsOfOthers:
