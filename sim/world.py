@@ -75,7 +75,7 @@ from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.cloud_file import CloudChange
-from sim.cloud_world import change_cloud, guards_of, limits_of
+from sim.cloud_world import change_cloud, guards_of, limits_of, timeouts_of
 from sim.event_log import EventLog
 from sim.injection import inject
 from sim.operator import Operator
@@ -209,6 +209,7 @@ class World:
             catalogue=catalogue,
             provisioner=settings.provisioner,
             guards=guards_of(settings.guards, settings.region),
+            limits=timeouts_of(settings.timeouts),
             weights_class=DEFAULT_STORAGE_CLASS,
         )
         self.operator = Operator(
