@@ -13,6 +13,7 @@ from kaito.adapters.fake.active_faults import ActiveFaults
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.container_faults import FaultyContainers
+from kaito.adapters.fake.disruption import DisruptionController
 from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
 from kaito.adapters.fake.ephemeral_volumes import EphemeralVolumeController
@@ -374,6 +375,7 @@ class World:
                 has_disks=lambda name: has_local_disks(self.store, name, catalogue),
             ),
             lambda wake: Scheduler(self.store, wake),
+            lambda wake: DisruptionController(self.store, wake),
         ]
         for make in makers:
             slot = Slot(self.env)
