@@ -56,13 +56,15 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated fil
 	$(BIN)/mypy kaito sim tests/contract
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/kaito crds --check deploy/crds
+	$(BIN)/kaito crds --machine-mirror --check deploy/components/machine-mirror
 
 fix: $(STAMP) ## Format, and fix what lint can fix by itself
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-crds: $(STAMP) ## Regenerate deploy/crds
+crds: $(STAMP) ## Regenerate the CustomResourceDefinitions in deploy
 	$(BIN)/kaito crds deploy/crds
+	$(BIN)/kaito crds --machine-mirror deploy/components/machine-mirror
 
 coverage: $(STAMP) ## Hold kaito/domain to full branch coverage by its own tests
 	$(BIN)/python -m pytest --cov=kaito.domain --cov-fail-under=100 tests/unit/domain

@@ -28,6 +28,7 @@ KINDS: Final = (
     "io.k8s.api.batch.v1.Job",
     "io.k8s.api.coordination.v1.Lease",
     "io.k8s.api.discovery.v1.EndpointSlice",
+    "io.k8s.api.policy.v1.PodDisruptionBudget",
     "io.k8s.api.storage.v1.StorageClass",
     # options of requests, sub-resources, and what is only ever posted
     "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",

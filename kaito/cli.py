@@ -59,6 +59,12 @@ def crds(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if the folder is not current.")
     ] = False,
+    machine_mirror: Annotated[
+        bool,
+        typer.Option(
+            "--machine-mirror", help="Only that of `kaito operator run --mirror-machines`."
+        ),
+    ] = False,
 ) -> None:
     """Make the CustomResourceDefinitions from the models.
 
@@ -68,7 +74,7 @@ def crds(
     """
     from kaito.bootstrap import crd_files
 
-    files = crd_files(directory or Path())
+    files = crd_files(directory or Path(), machine_mirror=machine_mirror)
     if directory is None:
         if check:
             raise typer.BadParameter("--check needs the DIRECTORY to compare with")
@@ -80,7 +86,8 @@ def crds(
             path.write_text(text, encoding="utf-8")
             typer.echo(f"wrote {path}")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            typer.echo(f"{path} is not current: run `kaito crds {directory}`", err=True)
+            which = " --machine-mirror" if machine_mirror else ""
+            typer.echo(f"{path} is not current: run `kaito crds{which} {directory}`", err=True)
             raise typer.Exit(1)
 
 
@@ -194,6 +201,15 @@ def operator_run(
     initialization_timeout: timeout_options.InitializationOption = "20m",
     unhealthy_timeout: timeout_options.UnhealthyOption = "10m",
     drain_timeout: timeout_options.DrainOption = "5m",
+    mirror_machines: Annotated[
+        bool,
+        typer.Option(
+            "--mirror-machines",
+            envvar="KAITO_MIRROR_MACHINES",
+            help="Show each NodeClaim as a Machine of karpenter.sh/v1alpha5 too, to be read only, "
+            "for tools written for KAITO up to v0.2.",
+        ),
+    ] = False,
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="KAITO_LOG_FORMAT", help="text for people, json for programs."),
@@ -252,6 +268,7 @@ def operator_run(
             max_machines=max_machines, max_usd_per_hour=max_cost_per_hour, region=region
         ),
         limits=limits,
+        mirrors_machines=mirror_machines,
     )
     try:
         azure = None

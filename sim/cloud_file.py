@@ -88,6 +88,24 @@ class GuardsPart(Part):
     )
 
 
+class TimeoutsPart(Part):
+    """The operator's time-outs for its machines, as `kaito operator run` has them by default."""
+
+    launch_s: Duration | None = Field(
+        None, gt=0, alias="launch", description="As `kaito operator run --launch-timeout`."
+    )
+    register_s: Duration | None = Field(
+        None, gt=0, alias="registration", description="As `--registration-timeout`."
+    )
+    initialize_s: Duration | None = Field(
+        None, gt=0, alias="initialization", description="As `--initialization-timeout`."
+    )
+    unhealthy_s: Duration | None = Field(
+        None, gt=0, alias="unhealthy", description="As `--unhealthy-timeout`."
+    )
+    drain_s: Duration | None = Field(None, gt=0, alias="drain", description="As `--drain-timeout`.")
+
+
 class ZoneLoss(Part):
     """A zone that goes down: its machines are lost, and it sells none."""
 

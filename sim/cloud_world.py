@@ -13,7 +13,17 @@ from kaito.adapters.fake.cloud_limits import (
 )
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.machine_budget import MachineGuards
-from sim.cloud_file import ZONES, CloudChange, CloudPart, CloudSupply, GuardsPart, RateOf, StockOf
+from kaito.domain.machine_limits import MachineLimits
+from sim.cloud_file import (
+    ZONES,
+    CloudChange,
+    CloudPart,
+    CloudSupply,
+    GuardsPart,
+    RateOf,
+    StockOf,
+    TimeoutsPart,
+)
 
 if TYPE_CHECKING:
     from kaito.adapters.fake.arm.endpoint import ArmEndpoint
@@ -85,6 +95,11 @@ def guards_of(part: GuardsPart, region: str) -> MachineGuards:
     return MachineGuards(
         max_machines=part.max_machines, max_usd_per_hour=part.max_cost_per_hour, region=region
     )
+
+
+def timeouts_of(part: TimeoutsPart) -> MachineLimits:
+    """The operator's time-outs: those that the part sets, the others as in production."""
+    return MachineLimits(**part.model_dump(exclude_none=True))
 
 
 def _given(part: CloudSupply) -> dict[str, Any]:

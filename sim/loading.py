@@ -16,7 +16,7 @@ from kaito.domain.gpu import InstanceType
 from kaito.domain.names import did_you_mean
 from kaito.domain.parsing import problems_of, shown
 from sim import manifests
-from sim.cloud_file import CloudPart, GuardsPart, cloud_problems
+from sim.cloud_file import CloudPart, GuardsPart, TimeoutsPart, cloud_problems
 from sim.expectations import AnyExpect
 from sim.fault_kinds import NodeLoss
 from sim.manifests import Key
@@ -306,6 +306,7 @@ class _Loader:
                 latencies_s=latencies,
                 cloud=settings.get("cloud", CloudPart()),
                 guards=settings.get("guards", GuardsPart()),
+                timeouts=settings.get("timeouts", TimeoutsPart()),
             ),
             steps=steps,
             until_s=settings.get("until", None),
@@ -382,6 +383,7 @@ def _settings_of(content: ScenarioFile, document: Document) -> Settings:
         "until": content.until_s,
         "cloud": content.cloud,
         "guards": content.guards,
+        "timeouts": content.timeouts,
         "world.region": content.world.region,
         "world.latency_scale": content.world.latency_scale,
         **{f"{_LATENCY}{name}": value for name, value in content.world.latencies.items()},

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from kaito.adapters.files import load_catalogue
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.provisioner import Provisioner
-from sim.cloud_file import CloudChange, CloudPart, GuardsPart
+from sim.cloud_file import CloudChange, CloudPart, GuardsPart, TimeoutsPart
 from sim.expectations import AnyExpect
 from sim.fault_kinds import ClockJump, ContainerExit, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.manifests import Key
@@ -107,6 +107,7 @@ class World:
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     cloud: CloudPart = field(default_factory=CloudPart)
     guards: GuardsPart = field(default_factory=GuardsPart)
+    timeouts: TimeoutsPart = field(default_factory=TimeoutsPart)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

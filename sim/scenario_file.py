@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from sim.cloud_file import CloudChange, CloudPart, GuardsPart
+from sim.cloud_file import CloudChange, CloudPart, GuardsPart, TimeoutsPart
 from sim.fault_kinds import ClockJump, ContainerExit, DroppedWatch, ImagePullFailure, NodeLoss
 from sim.scenario_parts import Duration, Part
 
@@ -312,6 +312,9 @@ class ScenarioFile(Part):
     cloud: CloudPart | None = Field(None, description="How much the cloud sells; unlimited.")
     guards: GuardsPart | None = Field(
         None, description="What the operator lets a namespace have; no limit."
+    )
+    timeouts: TimeoutsPart | None = Field(
+        None, description="How long the operator waits for its machines; default as in production."
     )
     include: tuple[str, ...] = Field(
         (),

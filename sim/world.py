@@ -13,6 +13,7 @@ from kaito.adapters.fake.active_faults import ActiveFaults
 from kaito.adapters.fake.cloud import FakeGpuCloud
 from kaito.adapters.fake.cloud_faults import CloudVerb, FaultyMachineCloud
 from kaito.adapters.fake.container_faults import FaultyContainers
+from kaito.adapters.fake.disruption import DisruptionController
 from kaito.adapters.fake.endpoint_slices import EndpointSliceController
 from kaito.adapters.fake.engine import Engine
 from kaito.adapters.fake.ephemeral_volumes import EphemeralVolumeController
@@ -75,7 +76,7 @@ from kaito.domain.sizing import Sizing
 from kaito.domain.timestamps import from_rfc3339
 from sim.clockwork import EPOCH_S, Slot, VirtualClock
 from sim.cloud_file import CloudChange
-from sim.cloud_world import change_cloud, guards_of, limits_of
+from sim.cloud_world import change_cloud, guards_of, limits_of, timeouts_of
 from sim.event_log import EventLog
 from sim.injection import inject
 from sim.operator import Operator
@@ -209,6 +210,7 @@ class World:
             catalogue=catalogue,
             provisioner=settings.provisioner,
             guards=guards_of(settings.guards, settings.region),
+            limits=timeouts_of(settings.timeouts),
             weights_class=DEFAULT_STORAGE_CLASS,
         )
         self.operator = Operator(
@@ -373,6 +375,7 @@ class World:
                 has_disks=lambda name: has_local_disks(self.store, name, catalogue),
             ),
             lambda wake: Scheduler(self.store, wake),
+            lambda wake: DisruptionController(self.store, wake),
         ]
         for make in makers:
             slot = Slot(self.env)

@@ -143,6 +143,10 @@ LEASE = Resource(
 NODE_CLAIM = Resource(
     group="karpenter.sh", version="v1", kind="NodeClaim", plural="nodeclaims", namespaced=False
 )
+# Karpenter's name for it up to v0.31; not one of `RESOURCES`, since few clusters have it.
+MACHINE = Resource(
+    group="karpenter.sh", version="v1alpha5", kind="Machine", plural="machines", namespaced=False
+)
 WORKSPACE = Resource(group="kaito.sh", version="v1beta1", kind="Workspace", plural="workspaces")
 WORKSPACE_V1ALPHA1 = replace(WORKSPACE, version="v1alpha1")
 

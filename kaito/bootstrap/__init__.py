@@ -50,7 +50,12 @@ def kubernetes_ports(
     )
 
 
-def crd_files(directory: Path) -> dict[Path, str]:
-    """The CustomResourceDefinitions: path below `directory` -> text."""
-    made = (crds.workspace_crd(), crds.node_claim_crd())
+def crd_files(directory: Path, *, machine_mirror: bool = False) -> dict[Path, str]:
+    """The CustomResourceDefinitions: path below `directory` -> text.
+
+    `machine_mirror`: instead of those that every installation has, that of the mirror.
+    """
+    made = [crds.workspace_crd(), crds.node_claim_crd()]
+    if machine_mirror:
+        made = [crds.machine_crd()]
     return {directory / crds.file_name(crd): crds.to_yaml(crd) for crd in made}

@@ -13,11 +13,13 @@ from kaito.adapters.k8s.client_retry import RetryPolicy
 from kaito.adapters.k8s.controller import Controller
 from kaito.adapters.k8s.informer import INFORMED, InformerCache
 from kaito.adapters.k8s.karpenter import NodeClaimsOnly
+from kaito.adapters.k8s.machine_mirror import MachineMirror, check_machines_served
 from kaito.adapters.k8s.operator_process import OperatorProcess
 from kaito.adapters.k8s.operator_settings import OperatorSettings
-from kaito.adapters.kube_api import NODE_CLAIM, STORAGE_CLASS, Resource
+from kaito.adapters.kube_api import MACHINE, NODE_CLAIM, STORAGE_CLASS, Resource
 from kaito.bootstrap import kubernetes_ports
 from kaito.bootstrap.aks import aks_cloud
+from kaito.domain.errors import InvalidInput, Problem
 from kaito.domain.ports import MachineCloud
 from kaito.domain.provisioner import Provisioner
 from kaito.system_clock import SteadyClock, SystemClock
@@ -40,11 +42,20 @@ def run_operator(
 
     `kubeconfig` None: the pod's service account, or else the user's default configuration.
     `azure`: for machines that kaito makes on AKS itself.
-    Raises: InvalidInput (no cluster is configured, the presets or models are wrong, or what AKS
-    needs is missing).
+    Raises: InvalidInput (no cluster is configured, the presets or models are wrong, or what AKS or
+    the mirror of machines needs is missing).
     """
+    if settings.mirrors_machines and settings.provisioner is Provisioner.BYO:
+        problem = Problem(
+            field="--mirror-machines",
+            message="with --provisioner byo there are no NodeClaims to show as Machines",
+            remedy="Leave one of the two out",
+        )
+        raise InvalidInput([problem])
     configuration = load_configuration(kubeconfig)
     api = KubernetesClientApi(configuration)
+    if settings.mirrors_machines:
+        check_machines_served(api)
     informed = _informed(settings)
     followed = [each for each in informed if each is STORAGE_CLASS]
     cache = InformerCache(api, informed, namespace=settings.namespace or None)
@@ -67,12 +78,13 @@ def run_operator(
         limits=settings.limits,
         weights_class=settings.weights_class,
     )
+    mirror = MachineMirror(cache, settings.namespace) if settings.mirrors_machines else None
     process = OperatorProcess(
         settings,
         lease_api=KubernetesClientApi(configuration, _FOR_LEASES),
         clock=SteadyClock(),
         make_controller=lambda wake: Controller(
-            cache, ports, wake, runs_machines=acts, followed=followed
+            cache, ports, wake, runs_machines=acts, mirror=mirror, followed=followed
         ),
         is_synced=cache.synced,
         login=lambda: kopf_login(configuration),
@@ -92,4 +104,5 @@ def _informed(settings: OperatorSettings) -> list[Resource]:
     unread = {NODE_CLAIM, STORAGE_CLASS} if is_byo else set()
     if not settings.weights_class:
         unread.add(STORAGE_CLASS)
-    return [each for each in INFORMED if each not in unread]
+    mirrors = (MACHINE,) if settings.mirrors_machines else ()
+    return [*(each for each in INFORMED if each not in unread), *mirrors]

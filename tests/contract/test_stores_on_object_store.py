@@ -1,16 +1,16 @@
 """The contracts of `WorkspaceStore` and `MachineStore` on the twin's object store."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from kaito.adapters.fake.faults import Fault, FaultyKubeApi, StaleBy, Verb
 from kaito.adapters.fake.garbage_collector import GarbageCollector
-from kaito.adapters.fake.store import ObjectStore
+from kaito.adapters.fake.store import SERVED, ObjectStore
 from kaito.adapters.k8s.machine_store import KubeMachineStore
 from kaito.adapters.k8s.workspace_store import KubeWorkspaceStore
-from kaito.adapters.kube_api import NAMESPACE, STATEFUL_SET, WORKSPACE
+from kaito.adapters.kube_api import NAMESPACE, STATEFUL_SET, WORKSPACE, WORKSPACE_V1ALPHA1, Resource
 from kaito.domain.cluster_view import WorkloadState
 from kaito.domain.errors import Conflict
 from tests.contract.kube_api_world import World
@@ -29,15 +29,17 @@ class StoppedClock:
         return START_S
 
 
-def kube_world() -> World:
+def kube_world(resources: Sequence[Resource] = SERVED) -> World:
     """An object store with a garbage collector, and a namespace in it."""
     numbers = itertools.count(1)
     store = ObjectStore(
         now_s=lambda: START_S,
         new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012x}",
+        resources=resources,
     )
     woken: list[bool] = [True]
-    collector = GarbageCollector(store, wake=lambda: woken.append(True))
+    stored = [each for each in resources if each is not WORKSPACE_V1ALPHA1]
+    collector = GarbageCollector(store, wake=lambda: woken.append(True), resources=stored)
 
     def settle(until: Callable[[], bool] | None = None) -> None:
         for _ in range(_STEPS):

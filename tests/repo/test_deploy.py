@@ -414,6 +414,42 @@ def test_machines_on_aks_take_rights_an_identity_and_settings() -> None:
     assert "azure" not in webhook.replace("kubernetes.azure.com", ""), "it signs in nowhere"
 
 
+def test_the_mirror_of_machines_is_a_component_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kaito").symlink_to(ROOT)
+    (tmp_path / "mine").mkdir()
+    component = {
+        "resources": ["../kaito/deploy/overlays/aks"],
+        "components": ["../kaito/deploy/components/machine-mirror"],
+    }
+    (tmp_path / "mine" / "kustomization.yaml").write_text(yaml.safe_dump(component))
+    manifests = objects(tmp_path / "mine")
+    added = {(each["kind"], each["metadata"]["name"]) for each in manifests} - {
+        (each["kind"], each["metadata"]["name"]) for each in overlay("aks")
+    }
+    role = "kaito-operator-machine-mirror"
+    assert added == {
+        ("CustomResourceDefinition", "machines.karpenter.sh"),
+        ("ClusterRole", role),
+        ("ClusterRoleBinding", role),
+    }
+    (subject,) = named(manifests, "ClusterRoleBinding", role)["subjects"]
+    assert (subject["name"], subject["namespace"]) == ("kaito-operator", NAMESPACE)
+    assert named(manifests, "ClusterRole", role)["rules"] == [
+        {
+            "apiGroups": ["karpenter.sh"],
+            "resources": ["machines"],
+            "verbs": ["list", "watch", "create", "update"],
+        },
+        {"apiGroups": ["karpenter.sh"], "resources": ["machines/status"], "verbs": ["update"]},
+    ]
+    (container,) = containers(named(manifests, "Deployment", "kaito-operator"))
+    (setting,) = (each for each in container["env"] if each["name"] == "KAITO_MIRROR_MACHINES")
+    monkeypatch.setenv(setting["name"], setting["value"])
+    assert command_of(container).make_context("kaito", []).params["mirror_machines"] is True
+
+
 @every_overlay
 def test_no_overlay_makes_the_api_server_ask_a_webhook_without_a_ca(name: str) -> None:
     assert of_kind(overlay(name), "ValidatingWebhookConfiguration") == []

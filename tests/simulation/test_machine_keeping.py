@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kaito.adapters.fake.disruption import POD_DISRUPTION_BUDGET
 from kaito.adapters.fake.faults import Fault, StaleBy, Verb
 from kaito.adapters.fake.machine_life import MachineLife
 from kaito.adapters.files import load_catalogue
@@ -17,10 +18,11 @@ from kaito.adapters.kube_api import (
     POD,
     WORKSPACE,
     KubeObject,
-    ServerUnavailable,
     condition_of,
+    labels_of,
     name_of,
 )
+from kaito.domain import labels
 from kaito.domain.machine import CloudMachine, CloudState
 from kaito.domain.machine_limits import MachineLimits
 from sim.event_log import EventLog
@@ -194,13 +196,16 @@ def test_a_node_is_drained_before_its_machine_is_given_back() -> None:
     assert play.ordered() == 2
 
 
-def test_a_budget_holds_the_machine_until_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_name: str, _namespace: str, *, uid: str | None = None) -> None:
-        raise ServerUnavailable(f"the disruption budget does not allow it: {uid}", code=429)
-
+def test_a_budget_holds_the_machine_until_the_deadline() -> None:
     play = Play(0)
     (life,) = play.lives()
-    monkeypatch.setattr(play.world.store, "evict", refuse)
+    (pod,) = play.world.objects(POD)
+    covered = {labels.WORKSPACE: labels_of(pod)[labels.WORKSPACE]}
+    budget = {
+        "metadata": {"name": "phi", "namespace": "default"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": covered}},
+    }
+    play.world.store.create(POD_DISRUPTION_BUDGET, budget)
     (claim,) = play.world.objects(NODE_CLAIM)
     play.world.store.delete(NODE_CLAIM, name_of(claim))
     play.run(LIMITS.drain_s - 15.0)

@@ -76,6 +76,15 @@ def test_the_check_says_what_is_not_current(tmp_path: Path, damage: str) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == before, "a check writes nothing"
 
 
+def test_the_definition_of_the_mirror_comes_by_itself(tmp_path: Path) -> None:
+    code, out, _ = run("crds", "--machine-mirror")
+    assert code == 0
+    assert yaml.safe_load(out)["metadata"]["name"] == "machines.karpenter.sh"
+    code, _, err = run("crds", "--machine-mirror", "--check", str(tmp_path))
+    assert code == 1
+    assert err.endswith(f"run `kaito crds --machine-mirror {tmp_path}`\n")
+
+
 def test_a_check_needs_a_folder() -> None:
     code, _, err = run("crds", "--check")
     assert code == 2
@@ -136,6 +145,12 @@ def test_aks_needs_to_know_which_cluster(
     code, out, err = run("operator", "run", "--provisioner=aks", *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(expected)
+
+
+def test_own_nodes_have_no_machines_to_mirror() -> None:
+    code, out, err = run("operator", "run", "--provisioner=byo", "--mirror-machines")
+    assert (code, out) == (2, "")
+    assert err.startswith("--mirror-machines: with --provisioner byo there are no NodeClaims")
 
 
 def test_a_bad_time_out_names_flag_and_value() -> None:

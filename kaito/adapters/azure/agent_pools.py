@@ -42,7 +42,6 @@ CREATED_AT: Final = "kaito.sh_created-at"
 RAG_ENGINE: Final = "kaito.sh/ragengine"
 CREATION_TIMESTAMP: Final = "kaito.sh/creation-timestamp"
 _TIMESTAMP: Final = "%Y-%m-%dT%H-%M-%SZ"  # a label's value takes no colon
-_MACHINE_TYPE_GPU: Final = "gpu"
 
 # https://learn.microsoft.com/rest/api/aks/agent-pools/create-or-update
 _POOL_NAME: Final = re.compile(r"[a-z][a-z0-9]{0,11}")
@@ -99,7 +98,7 @@ def to_agent_pool(
         "osSKU": os_sku,
         "nodeLabels": {
             **wanted,
-            labels.MACHINE_TYPE: _MACHINE_TYPE_GPU,
+            labels.MACHINE_TYPE: labels.MACHINE_TYPE_GPU,
             CREATION_TIMESTAMP: datetime.fromtimestamp(now_s, UTC).strftime(_TIMESTAMP),
         },
         "nodeTaints": [_GPU_TAINT],

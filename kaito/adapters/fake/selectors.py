@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from kaito.adapters.fake.api_errors import bad_request
 from kaito.adapters.fake.object_meta import label_key_problem, label_value_problem
@@ -39,6 +40,8 @@ SELECTABLE_FIELDS: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("status.phase",),
     "jobs": ("status.successful",),
 }
+# Of `matchExpressions`, as `Requirement` has them.
+EXPRESSION_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 _IMPLIED = {"spec.unschedulable": "false", "status.successful": "0"}
 
 
@@ -111,6 +114,19 @@ def label_selector(labels: Mapping[str, str] | str | None) -> LabelSelector:
     if isinstance(labels, str):
         return _parse(labels)
     return _equal_to(tuple(labels.items()))
+
+
+def object_selector(selector: Mapping[str, Any]) -> LabelSelector:
+    """What an object's own `matchLabels` and `matchExpressions` select; empty: everything."""
+    return LabelSelector(
+        equal=tuple((selector.get("matchLabels") or {}).items()),
+        others=tuple(
+            Requirement(
+                one["key"], EXPRESSION_OPERATORS[one["operator"]], tuple(one.get("values") or ())
+            )
+            for one in selector.get("matchExpressions") or ()
+        ),
+    )
 
 
 @lru_cache(

@@ -7,6 +7,7 @@ from typing import Literal
 from kaito.adapters.fake.admission import Admission
 from kaito.adapters.fake.api_errors import bad_request
 from kaito.adapters.fake.decoding import Decoder
+from kaito.adapters.fake.disruption import POD_DISRUPTION_BUDGET, spend_budget
 from kaito.adapters.fake.paging import PagePosition, page_position
 from kaito.adapters.fake.registry import Registry, object_key
 from kaito.adapters.fake.selectors import field_selector, label_selector
@@ -56,6 +57,7 @@ class ObjectStore:
         admission: Sequence[Admission] = (),
         history: int = 10_000,
     ) -> None:
+        self._now_s = now_s
         self._registry = Registry((NAMESPACE, *resources), history)
         self._decoder = Decoder(crds)
         self._writes = Writes(
@@ -178,9 +180,18 @@ class ObjectStore:
             grace_period_s=grace_period_s,
         )
 
-    def evict(self, name: str, namespace: str, *, uid: str | None = None) -> None:
-        """See `KubeApi.evict`. There are no PodDisruptionBudgets."""
-        self.delete(POD, name, namespace, uid=uid)
+    def evict(
+        self,
+        name: str,
+        namespace: str,
+        *,
+        uid: str | None = None,
+        grace_period_s: int | None = None,
+    ) -> None:
+        """See `KubeApi.evict`; without PodDisruptionBudgets in `resources` there are none."""
+        if POD_DISRUPTION_BUDGET in self._registry.resources:
+            spend_budget(self, self.get(POD, name, namespace), self._now_s())
+        self.delete(POD, name, namespace, uid=uid, grace_period_s=grace_period_s)
 
     def finalize_namespace(self, name: str) -> None:
         """Say that a terminating namespace is empty, so that it can go: the call of the namespace

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kaito.adapters.fake.api_errors import Problem, bad_request
+from kaito.adapters.fake.disruption import POD_DISRUPTION_BUDGET
+from kaito.adapters.fake.disruption_rules import create_budget, update_budget
 from kaito.adapters.fake.pod_defaults import (
     Fields,
     canonical,
@@ -356,6 +358,7 @@ _CREATE: Mapping[tuple[str, str], Callable[[Fields], list[Problem]]] = {
     _key(PERSISTENT_VOLUME_CLAIM): create_claim,
     _key(PERSISTENT_VOLUME): create_volume,
     _key(STORAGE_CLASS): create_storage_class,
+    _key(POD_DISRUPTION_BUDGET): create_budget,
 }
 _UPDATE: Mapping[tuple[str, str], Callable[[Fields, KubeObject], list[Problem]]] = {
     _key(NAMESPACE): _update_namespace,
@@ -366,6 +369,7 @@ _UPDATE: Mapping[tuple[str, str], Callable[[Fields, KubeObject], list[Problem]]]
     _key(JOB): _update_job,
     _key(SERVICE): _update_service,
     _key(SECRET): _update_secret,
+    _key(POD_DISRUPTION_BUDGET): update_budget,
 }
 _DEFAULTS: Mapping[tuple[str, str], Callable[[Fields], None]] = {
     _key(NODE): default_node,

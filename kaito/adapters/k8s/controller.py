@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kaito.adapters.k8s import news
+from kaito.adapters.k8s.machine_mirror import MachineMirror
 from kaito.adapters.k8s.node_interest import NodeInterest
 from kaito.adapters.k8s.shared_selectors import SharedSelectors
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
     CONTROLLER_REVISION,
     JOB,
+    MACHINE,
     NODE,
     NODE_CLAIM,
     POD,
@@ -65,6 +67,8 @@ _BY_OWN_NODES: Final = tuple(each for each in _BY_WORKSPACES if each is not NODE
 _REPEATED: Final = (WORKSPACE, NODE_CLAIM)  # what rounds are about
 # A round that does not find what the watch has shown read something older; caches lag by seconds.
 UNSEEN_S: Final = 10.0
+# What others do to a mirror is undone after a while: two that disagree must not fill the server.
+PUT_BACK_S: Final = 5.0
 FORGET_S: Final = 300.0  # what no round has asked for in that time is worked out again
 
 
@@ -87,8 +91,9 @@ class Controller:
 
     `runs_machines` False: somebody else, such as Karpenter, acts on NodeClaims.
     `runs_workspaces` False: this one only acts on NodeClaims. Where users bring their Nodes, there
-    are none to act on. `followed` are resources that rounds read and that wake none: they are
-    watched so that a cache behind `api` keeps up.
+    are none to act on. `mirror` shows NodeClaims as Machines, whoever acts on them. `followed` are
+    resources that rounds read and that wake none: they are watched so that a cache behind `api`
+    keeps up.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Controller:
         *,
         runs_machines: bool = True,
         runs_workspaces: bool = True,
+        mirror: MachineMirror | None = None,
         followed: Sequence[Resource] = (),
     ) -> None:
         self._api = api
@@ -106,13 +112,15 @@ class Controller:
         self._wake = wake
         brought = ports.provisioner is Provisioner.BYO
         assert runs_workspaces or not brought, "there would be nothing to do"
+        assert mirror is None or not brought, "there is nothing to mirror"
         self._runs_machines = runs_machines and not brought
         self._runs_workspaces = runs_workspaces
         self._watched: Sequence[Resource] = _BY_WORKSPACES if runs_workspaces else _BY_MACHINES
         if brought:
             self._watched = _BY_OWN_NODES
+        self._mirror = mirror
         self._followed = frozenset(followed)
-        self._watched = (*self._watched, *followed)
+        self._watched = (*self._watched, *((MACHINE,) if mirror is not None else ()), *followed)
         self._own_nodes = NodeInterest() if brought else None
         self._queue: WorkQueue[Key] = WorkQueue()
         self._subscriptions: dict[Resource, Subscription] = {}
@@ -185,6 +193,11 @@ class Controller:
 
     def _add(self, resource: Resource, obj: KubeObject, now_s: float, *, gone: bool) -> None:
         """Queue whom the object concerns, if it has changed to them."""
+        if resource is MACHINE:
+            self._queue.add(Key(MACHINE.kind, "", name_of(obj)), now_s + PUT_BACK_S)
+            return
+        if resource is NODE_CLAIM and self._mirror is not None and self._mirror.shows(obj):
+            self._queue.add(Key(MACHINE.kind, "", name_of(obj)), now_s)
         for key in self._keys(resource, obj, gone=gone):
             self._queue.add(key, now_s)
 
@@ -233,6 +246,9 @@ class Controller:
             return reconcile_workspace(self._ports, key.namespace, key.name, sharing)
         if key.kind == NODE_CLAIM.kind:
             return reconcile_machine(self._ports, key.name)
+        if key.kind == MACHINE.kind:
+            assert self._mirror is not None, "only mirrors are queued so"
+            return self._mirror.round(key.name)
         return collect_orphans(self._ports, every_s=ORPHANS_EVERY_S)
 
     def _changes(self, resource: Resource) -> Sequence[tuple[KubeObject, bool]]:

@@ -1,18 +1,18 @@
 """CustomResourceDefinitions: Workspace, made from the domain's models so that the two cannot drift
-apart, and NodeClaim as far as kaito needs one.
+apart, and Karpenter's NodeClaim and Machine as far as kaito needs them.
 
 Structural schemas know neither references nor unions with null nor `additionalProperties: false`,
 so the models' JSON schema is rewritten. The server prunes unknown fields; strict refusal is the
 webhook's work. What rules can say without the webhook, they say (`crd_rules`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import yaml
 
 from kaito.adapters.k8s.crd_rules import rules
-from kaito.adapters.kube_api import NODE_CLAIM
+from kaito.adapters.kube_api import MACHINE, NODE_CLAIM, Resource
 from kaito.domain import labels
 from kaito.domain.parsing import SINCE
 from kaito.domain.workspace import (
@@ -62,6 +62,46 @@ def workspace_crd() -> dict[str, Any]:
 
 def node_claim_crd() -> dict[str, Any]:
     """Karpenter's NodeClaim, for clusters that have no Karpenter: any spec and status."""
+    return _karpenters(
+        NODE_CLAIM,
+        "One machine: ordered, started, joined, released.",
+        [
+            _column("Type", _REQUESTED_TYPE),
+            _column("Capacity", _label_path(labels.CAPACITY_TYPE)),
+            _column("Zone", _label_path(labels.ZONE)),
+            _column("Node", ".status.nodeName"),
+            _condition_column("Ready"),
+            _column("Age", ".metadata.creationTimestamp", kind="date"),
+            _column("ID", ".status.providerID", priority=1),
+            _column("NodePool", _label_path(labels.NODE_POOL), priority=1),
+            _column("NodeClass", ".spec.nodeClassRef.name", priority=1),
+        ],
+    )
+
+
+def machine_crd() -> dict[str, Any]:
+    """Karpenter v0.31's Machine with its columns, for the mirror: any spec and status."""
+    return _karpenters(
+        MACHINE,
+        "A NodeClaim of kaito's, as tools written for KAITO up to v0.2 expect it. To be read only:"
+        " changes are undone.",
+        [
+            _column("Type", _label_path(labels.INSTANCE_TYPE)),
+            _column("Zone", _label_path(labels.ZONE)),
+            _column("Node", ".status.nodeName"),
+            _condition_column("Ready"),
+            _column("Age", ".metadata.creationTimestamp", kind="date"),
+            _column("Capacity", _label_path(labels.CAPACITY_TYPE), priority=1),
+            _column("Provisioner", _label_path(labels.PROVISIONER), priority=1),
+            _column("Template", ".spec.machineTemplateRef.name", priority=1),
+        ],
+    )
+
+
+def _karpenters(
+    resource: Resource, description: str, shown: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """One of Karpenter's cluster-scoped kinds."""
     anything = {
         "type": "object",
         "description": "Any fields: Karpenter's own definition, which takes the place of this one,"
@@ -71,26 +111,26 @@ def node_claim_crd() -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{NODE_CLAIM.plural}.{NODE_CLAIM.group}"},
+        "metadata": {"name": f"{resource.plural}.{resource.group}"},
         "spec": {
-            "group": NODE_CLAIM.group,
+            "group": resource.group,
             "names": {
                 "categories": ["karpenter"],
-                "kind": NODE_CLAIM.kind,
-                "listKind": f"{NODE_CLAIM.kind}List",
-                "plural": NODE_CLAIM.plural,
-                "singular": "nodeclaim",
+                "kind": resource.kind,
+                "listKind": f"{resource.kind}List",
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
             },
             "scope": "Cluster",
             "versions": [
                 {
-                    "name": NODE_CLAIM.version,
+                    "name": resource.version,
                     "served": True,
                     "storage": True,
                     "schema": {
                         "openAPIV3Schema": {
                             "type": "object",
-                            "description": "One machine: ordered, started, joined, released.",
+                            "description": description,
                             "properties": {
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},
@@ -101,17 +141,7 @@ def node_claim_crd() -> dict[str, Any]:
                         }
                     },
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        _column("Type", _REQUESTED_TYPE),
-                        _column("Capacity", _label_path(labels.CAPACITY_TYPE)),
-                        _column("Zone", _label_path(labels.ZONE)),
-                        _column("Node", ".status.nodeName"),
-                        _condition_column("Ready"),
-                        _column("Age", ".metadata.creationTimestamp", kind="date"),
-                        _column("ID", ".status.providerID", priority=1),
-                        _column("NodePool", _label_path(labels.NODE_POOL), priority=1),
-                        _column("NodeClass", ".spec.nodeClassRef.name", priority=1),
-                    ],
+                    "additionalPrinterColumns": list(shown),
                 }
             ],
         },

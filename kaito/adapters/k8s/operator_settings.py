@@ -15,7 +15,7 @@ class OperatorSettings:
     """Read once from flags and environment. `lease_namespace` empty: no leader election.
     `namespace` empty: Workspaces of every namespace. `models`: a file or folder of the user's own.
     `weights_class` empty: weights live on the OS disk. `limits` are for machines that kaito orders
-    from a cloud itself.
+    from a cloud itself. `mirrors_machines`: NodeClaims are shown as Machines too.
     """
 
     provisioner: Provisioner = Provisioner.KARPENTER
@@ -29,3 +29,4 @@ class OperatorSettings:
     weights_class: str = DEFAULT_STORAGE_CLASS
     guards: MachineGuards = field(default_factory=MachineGuards)
     limits: MachineLimits = field(default_factory=MachineLimits)
+    mirrors_machines: bool = False

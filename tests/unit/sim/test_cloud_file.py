@@ -8,8 +8,9 @@ import pytest
 from kaito.adapters.fake.cloud_limits import AKS_OTHER_RATE, AKS_PUT_RATE, CloudLimits, Rate
 from kaito.domain.errors import InvalidInput
 from kaito.domain.machine_budget import MachineGuards
+from kaito.domain.machine_limits import MachineLimits
 from sim.cloud_file import CloudPart, GuardsPart
-from sim.cloud_world import guards_of, limits_of
+from sim.cloud_world import guards_of, limits_of, timeouts_of
 from sim.loading import load
 from sim.scenario import ChangeCloud, Scenario
 
@@ -122,3 +123,26 @@ def test_what_is_out_of_range(tmp_path: Path) -> None:
     assert len(problems(tmp_path, "cloud: {create_failure_rate: 2}\n")) == 1
     assert len(problems(tmp_path, "", "- at: 1m\n  cloud: {evict_spot: 1.5}\n")) == 1
     assert len(problems(tmp_path, "", "- cloud: {lose_zone: {zone: 4, for: 1m}}\n")) == 1
+
+
+def test_time_outs_that_are_not_given_are_those_of_production(tmp_path: Path) -> None:
+    assert timeouts_of(read(tmp_path, "").world.timeouts) == MachineLimits()
+    text = """\
+    timeouts: {launch: 90s, registration: 5m, initialization: 1h, unhealthy: 2m, drain: 30}
+    """
+    assert timeouts_of(read(tmp_path, text).world.timeouts) == MachineLimits(
+        launch_s=90.0, register_s=300.0, initialize_s=3600.0, unhealthy_s=120.0, drain_s=30.0
+    )
+    assert timeouts_of(read(tmp_path, "timeouts: {drain: 1m}\n").world.timeouts) == MachineLimits(
+        drain_s=60.0
+    )
+
+
+def test_time_outs_that_cannot_be(tmp_path: Path) -> None:
+    assert problems(tmp_path, "timeouts: {launch: soon, drain: 0, wait: 1m}\n") == [
+        "main.yaml:1: timeouts.launch: must be a length of time, got 'soon'. Write 90s, 5m, 1h30m "
+        "or 2d; a plain number counts seconds",
+        "main.yaml:1: timeouts.drain: Input should be greater than 0, got 0",
+        "main.yaml:1: timeouts.wait: unknown key. Known: drain, initialization, launch, "
+        "registration, unhealthy",
+    ]

@@ -346,7 +346,7 @@ def test_settings_that_disagree_are_refused_with_both_places(folder: Folder) -> 
             "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata: {k: '<token>'}\n",
             "data.k: is not base64",
         ),
-        ("timelin: []\n", "Did you mean timeline or until?"),
+        ("timelin: []\n", "Did you mean timeline or timeouts or until?"),
     ],
 )
 def test_a_manifest_that_is_not_accepted_says_what_is(

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from kaito.adapters.fake.http.ages import age_of, between, human_duration
+from kaito.adapters.fake.http.budget_columns import (
+    allowed_disruptions,
+    max_unavailable,
+    min_available,
+)
 from kaito.adapters.fake.http.pod_columns import (
     pod_ip,
     pod_node,
@@ -15,6 +20,7 @@ from kaito.adapters.fake.http.pod_columns import (
     pod_restarts,
     pod_status,
 )
+from kaito.adapters.fake.http.slice_columns import slice_endpoints, slice_ports
 from kaito.adapters.kube_api import Json, KubeObject, annotations_of, condition_of, labels_of
 from kaito.domain.timestamps import from_rfc3339
 
@@ -182,22 +188,6 @@ def _selector(obj: KubeObject, _now_s: float) -> str:
 
 def _labels_text(labels: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or NONE
-
-
-def _slice_ports(obj: KubeObject, _now_s: float) -> str:
-    found = [str(port.get("port", "*")) for port in obj.get("ports") or ()]
-    return _few(found, "<unset>")
-
-
-def _slice_endpoints(obj: KubeObject, _now_s: float) -> str:
-    lists = (endpoint.get("addresses") or () for endpoint in obj.get("endpoints") or ())
-    return _few([str(address) for addresses in lists for address in addresses], "<unset>")
-
-
-def _few(texts: Sequence[str], none: str) -> str:
-    """The first three, and how many more there are."""
-    more = f" + {len(texts) - 3} more..." if len(texts) > 3 else ""
-    return ",".join(texts[:3]) + more if texts else none
 
 
 def _stateful_set_ready(obj: KubeObject, _now_s: float) -> str:
@@ -431,8 +421,15 @@ BUILT_IN_COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "endpointslices": (
         _NAME,
         Column("AddressType", _field(".addressType")),
-        Column("Ports", _slice_ports),
-        Column("Endpoints", _slice_endpoints),
+        Column("Ports", slice_ports),
+        Column("Endpoints", slice_endpoints),
+        _AGE,
+    ),
+    "poddisruptionbudgets": (
+        _NAME,
+        Column("Min Available", min_available),
+        Column("Max Unavailable", max_unavailable),
+        Column("Allowed Disruptions", allowed_disruptions, type="integer"),
         _AGE,
     ),
     "leases": (_NAME, Column("Holder", _field(".spec.holderIdentity")), _AGE),

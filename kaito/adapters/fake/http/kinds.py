@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kaito.adapters.fake.disruption import POD_DISRUPTION_BUDGET
 from kaito.adapters.fake.endpoint_slices import ENDPOINT_SLICE
 from kaito.adapters.fake.http.built_in_schemas import schema_of
 from kaito.adapters.fake.http.columns import BUILT_IN_COLUMNS, Column, crd_columns
@@ -42,7 +43,7 @@ LEASE: Final = Resource(
 )
 # Stored beside what kaito itself uses: an operator that is attached from outside needs them, and
 # people look at them.
-FOR_CLIENTS: Final = (SERVICE_ACCOUNT, LEASE, ENDPOINT_SLICE)
+FOR_CLIENTS: Final = (SERVICE_ACCOUNT, LEASE, ENDPOINT_SLICE, POD_DISRUPTION_BUDGET)
 
 CRD: Final = Resource(
     group="apiextensions.k8s.io",
@@ -116,6 +117,7 @@ _NAMES: Final[Mapping[Resource, _Names]] = {
     NODE_CLAIM: _Names((), ("karpenter",)),
     SERVICE_ACCOUNT: _Names(("sa",)),
     LEASE: _Names(),
+    POD_DISRUPTION_BUDGET: _Names(("pdb",)),
 }
 _SCALE: Final = Subresource(
     name="scale",

@@ -68,12 +68,12 @@ def token_request(
 
 
 def evict(objects: Objects, target: Target, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Delete a pod, as `kubectl drain` asks for it. Raises: Refusal (400), KubeApiError."""
+    """Delete a pod, as `kubectl drain` asks for it. Raises: Refusal (400), KubeApiError (429: a
+    PodDisruptionBudget does not allow it now)."""
     options = decoded(body, _EVICTION).body.get("deleteOptions") or {}
-    objects.store.delete(
-        target.kind.resource,
+    objects.store.evict(
         target.name,
-        target.namespace,
+        target.namespace or "",
         uid=(options.get("preconditions") or {}).get("uid"),
         grace_period_s=options.get("gracePeriodSeconds"),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from kaito.adapters.fake.disruption import BudgetSpent
 from kaito.adapters.kube_api import (
     AlreadyExists,
     Forbidden,
@@ -138,6 +139,9 @@ def headers_of(error: KubeApiError) -> dict[str, str]:
 
 
 def _retry_details(error: ServerUnavailable) -> dict[str, Any]:
+    if isinstance(error, BudgetSpent):
+        again = {"retryAfterSeconds": int(error.retry_after_s)} if error.retry_after_s else {}
+        return {**again, "causes": [{"reason": "DisruptionBudget", "message": error.why}]}
     details: dict[str, Any] = {"retryAfterSeconds": int(error.retry_after_s or RETRY_AFTER_S)}
     if "Too large resource version" in str(error):
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}

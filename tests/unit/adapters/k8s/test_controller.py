@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
-from kaito.adapters.fake.store import ObjectStore
+from kaito.adapters.fake.store import SERVED, ObjectStore
 from kaito.adapters.k8s.controller import (
     FORGET_S,
     ORPHANS,
     ORPHANS_EVERY_S,
+    PUT_BACK_S,
     UNSEEN_S,
     Controller,
     Key,
 )
+from kaito.adapters.k8s.machine_mirror import MachineMirror
 from kaito.adapters.k8s.node_claims import to_node_claim
+from kaito.adapters.k8s.runner import drain
 from kaito.adapters.kube_api import (
     CONFIG_MAP,
+    MACHINE,
     NODE,
     NODE_CLAIM,
     POD,
@@ -425,3 +429,56 @@ def test_a_closed_controller_is_not_woken(world: World, apply: Apply) -> None:
     before = world.woken.count
     apply()
     assert world.woken.count == before
+
+
+MIRROR = Key("Machine", "", CLAIM.name)
+
+
+@pytest.fixture
+def mirrored(make_store: Callable[..., Moody], clock: Clock) -> World:
+    """A NodeClaim of kaito's, mirrored, in an operator that leaves machines to others."""
+    store = make_store(resources=(*SERVED, MACHINE))
+    store.create(NODE_CLAIM, to_node_claim(machine_spec()))
+    mirror = MachineMirror(store)
+    world = World(store, clock, more={"mirror": mirror, "runs_machines": False})
+    assert MIRROR in world.polled()
+    drain(mirror.round(MIRROR.name))
+    return world
+
+
+def test_a_claim_that_changes_wakes_its_mirror_at_once(mirrored: World) -> None:
+    mirrored.store.patch(NODE_CLAIM, CLAIM.name, None, {"status": READY}, subresource="status")
+    assert MIRROR in mirrored.polled()
+    theirs = {"metadata": {"name": "theirs"}, "spec": {}}
+    mirrored.store.create(NODE_CLAIM, theirs)
+    assert mirrored.polled() == []
+
+
+def test_what_others_do_to_a_mirror_is_undone_after_a_while(mirrored: World) -> None:
+    """And a Machine wakes no Workspace, whatever labels it has."""
+    for _ in range(3):
+        mirrored.store.patch(MACHINE, MIRROR.name, None, {"spec": {"taints": None}})
+        assert mirrored.polled() == []
+    mirrored.clock.seconds += PUT_BACK_S
+    assert mirrored.polled() == [MIRROR]
+    mirrored.store.delete(MACHINE, MIRROR.name)
+    assert mirrored.polled() == []
+    mirrored.clock.seconds += PUT_BACK_S
+    assert mirrored.polled() == [MIRROR]
+
+
+def test_a_round_of_a_mirror(mirrored: World) -> None:
+    mirrored.store.delete(MACHINE, MIRROR.name)
+    assert mirrored.polled() == []
+    mirrored.clock.seconds += PUT_BACK_S
+    rounds = {}
+    while (taken := mirrored.controller.take(mirrored.clock.now_s())) is not None:
+        rounds[taken[0]] = drain(taken[1])
+    assert rounds[MIRROR] == Outcome(RESYNC_S, resting=True)
+    assert mirrored.store.get(MACHINE, MIRROR.name)
+
+
+def test_deletions_that_were_missed_are_made_up_for(mirrored: World) -> None:
+    mirrored.store.delete(MACHINE, MIRROR.name)
+    mirrored.store.compact()
+    assert MIRROR in mirrored.polled()

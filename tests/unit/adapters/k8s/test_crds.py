@@ -232,8 +232,15 @@ def test_what_is_pruned_of_a_node_claim_is_nothing() -> None:
     assert crds.node_claim_crd()["spec"]["scope"] == "Cluster"
 
 
-@pytest.mark.parametrize("crd", [crds.workspace_crd(), crds.node_claim_crd()])
-def test_the_files_that_are_installed_are_current(crd: Json) -> None:
-    text = (ROOT / "deploy" / "crds" / crds.file_name(crd)).read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("crd", "folder"),
+    [
+        (crds.workspace_crd(), "crds"),
+        (crds.node_claim_crd(), "crds"),
+        (crds.machine_crd(), "components/machine-mirror"),
+    ],
+)
+def test_the_files_that_are_installed_are_current(crd: Json, folder: str) -> None:
+    text = (ROOT / "deploy" / folder / crds.file_name(crd)).read_text(encoding="utf-8")
     assert text == crds.to_yaml(crd)
     assert yaml.safe_load(text) == crd

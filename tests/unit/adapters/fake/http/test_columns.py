@@ -145,6 +145,16 @@ def test_rows(plural: str, obj: Any, wanted: list[Any]) -> None:
     assert [one.value(obj, NOW_S) for one in columns] == wanted
 
 
+def test_disruption_budgets() -> None:
+    def cells(**content: Any) -> list[Any]:
+        obj = {"metadata": {"name": "one", "creationTimestamp": "2026-01-01T00:00:00Z"}, **content}
+        return [column.value(obj, NOW_S) for column in BUILT_IN_COLUMNS["poddisruptionbudgets"]]
+
+    status = {"disruptionsAllowed": 2}
+    assert cells(spec={"minAvailable": 0}, status=status) == ["one", "0", "N/A", 2, "0s"]
+    assert cells(spec={"maxUnavailable": "50%"}) == ["one", "N/A", "50%", 0, "0s"]
+
+
 def test_endpoint_slices() -> None:
     def cells(**content: Any) -> list[Any]:
         obj = {"metadata": {"name": "one", "creationTimestamp": "2026-01-01T00:00:00Z"}, **content}

@@ -54,6 +54,7 @@ CONTENT: Final[Mapping[str, dict[str, Any]]] = {
     },
     "serviceaccounts": {"secrets": [{"name": "one"}]},
     "leases": {"spec": {"holderIdentity": "one", "renewTime": "2027-01-15T08:00:00.000000Z"}},
+    "poddisruptionbudgets": {"spec": {"selector": _SELECTOR, "minAvailable": "50%"}},
     "statefulsets": {
         "spec": {"serviceName": "one", "selector": _SELECTOR, "template": _TEMPLATE, "replicas": 1}
     },

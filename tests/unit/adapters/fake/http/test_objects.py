@@ -266,6 +266,35 @@ def test_eviction_binding_and_terminal(client: Client) -> None:
     client.refused(404, "GET", f"{PODS}/one")
 
 
+def test_an_eviction_that_a_budget_does_not_allow(client: Client) -> None:
+    body = pod()
+    body["metadata"]["labels"] = {"app": "a"}
+    client.json("POST", PODS, body)
+    client.json("PATCH", f"{PODS}/one/status", {"status": {"phase": "Running"}}, content_type=MERGE)
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    client.json("POST", budgets, {"metadata": {"name": "b"}, "spec": spec})
+    budget = client.json("GET", f"{budgets}/b")
+    told = client.refused(429, "POST", f"{PODS}/one/eviction", {})
+    assert told["reason"] == "TooManyRequests"
+    processed = "The disruption budget b is still being processed by the server."
+    assert told["details"] == {
+        "retryAfterSeconds": 10,
+        "causes": [{"reason": "DisruptionBudget", "message": processed}],
+    }
+    status = {
+        "observedGeneration": budget["metadata"]["generation"],
+        "disruptionsAllowed": 0,
+        "currentHealthy": 0,
+        "desiredHealthy": 1,
+        "expectedPods": 1,
+    }
+    client.json("PATCH", f"{budgets}/b/status", {"status": status}, content_type=MERGE)
+    told = client.refused(429, "POST", f"{PODS}/one/eviction", {})
+    needs = "The disruption budget b needs 1 healthy pods and has 0 currently"
+    assert told["details"] == {"causes": [{"reason": "DisruptionBudget", "message": needs}]}
+
+
 def test_reviews_and_tokens() -> None:
     client = Client(token="secret")
     headers = {"authorization": "Bearer secret"}
