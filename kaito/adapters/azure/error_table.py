@@ -111,7 +111,13 @@ ROWS: Final = (
     ),
     # The cluster is full.
     Row(
-        codes=("MaxAgentPoolCountReached",),
+        codes=("MaxAgentPoolCountReached", "AgentPoolMaxCountExceeded"),
+        reaction=Reaction.MACHINE_LIMIT,
+        source="https://learn.microsoft.com/azure/aks/quotas-skus-regions (node pools per cluster)",
+    ),
+    Row(
+        codes=("BadRequest", "InvalidParameter", "OperationNotAllowed"),
+        text=r"\b(?:number|maximum|limit) of (?:\d+ )?(?:agent|node) ?pools\b",
         reaction=Reaction.MACHINE_LIMIT,
         source="https://learn.microsoft.com/azure/aks/quotas-skus-regions (node pools per cluster)",
     ),
