@@ -20,7 +20,7 @@ from kaito.adapters.fake.arm.refusals import (
 from kaito.adapters.fake.cloud import NODE_PROVISION, FakeGpuCloud
 from kaito.adapters.fake.kubernetes_version import VERSION
 from kaito.adapters.fake.machine_life import MachineLife
-from kaito.domain import labels
+from kaito.domain import labels, names
 from kaito.domain.catalogue import Catalogue
 from kaito.domain.errors import PortError, Unavailable
 from kaito.domain.machine import CapacityType, CloudState, MachineOrder, Owner
@@ -244,7 +244,7 @@ class AgentPools:
         zone = pool_properties.zone_number(properties)
         return MachineOrder(
             name=name,
-            claim_name=name,
+            claim_name=_claim_of(name, node_labels),
             owner=Owner(
                 uid=node_labels.get(labels.WORKSPACE_UID, ""),
                 namespace=node_labels.get(labels.WORKSPACE_NAMESPACE, ""),
@@ -271,6 +271,13 @@ def _properties(life: MachineLife) -> dict[str, Any]:
     if life.order.capacity_type is CapacityType.SPOT:
         asked["scaleSetPriority"] = "Spot"
     return pool_properties.complete(asked)
+
+
+def _claim_of(name: str, node_labels: Mapping[str, str]) -> str:
+    """The NodeClaim that the pool is for, from its labels; all attempts are for the same one."""
+    uid, slot = node_labels.get(labels.WORKSPACE_UID, ""), node_labels.get(labels.SLOT, "")
+    known = uid and slot.isascii() and slot.isdigit()
+    return names.machine_name(uid, int(slot), 0) if known else name
 
 
 def _creation(life: MachineLife) -> Outcome:
