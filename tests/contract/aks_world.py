@@ -255,15 +255,19 @@ class AksStage:
         self.azure = azure
         azure.front.entra.token_life_s = 1e6  # more than passes: the SDK counts real seconds
         nodes = PoolNodes(azure.store)
-        self.aks = Aks(
-            azure.endpoint,
-            directory,
-            now_s=azure.now_s,
-            node_of=lambda pool: azure.at(lambda: nodes.node_of(pool)),
-            proof=proof,
-            zones=("1", "2", "3"),
-        )
-        self.behind = BehindAks(azure, self.aks.client())
+
+        def make(proof: ProofOf) -> Aks:
+            return Aks(
+                azure.endpoint,
+                directory,
+                now_s=azure.now_s,
+                node_of=lambda pool: azure.at(lambda: nodes.node_of(pool)),
+                proof=proof,
+                zones=("1", "2", "3"),
+            )
+
+        self.aks, self._owner = make(proof), make("assertion")
+        self.behind = BehindAks(azure, self._owner.client())
 
     def world(self, **changes: Any) -> CloudWorld:
         """The world of one test, which `clear` ends; `changes` are of the adapter's settings."""
@@ -294,7 +298,8 @@ class AksStage:
         return name
 
     def clear(self) -> None:
-        """Give everything back, and let nothing be wrong any more."""
+        """Give everything back, and let nothing be wrong any more; the adapters are closed."""
+        self.aks.close()
         self.behind.next.clear()
         self.behind.sent.clear()
 
@@ -307,6 +312,11 @@ class AksStage:
         self.azure.at(give_back)
         self._settle()
         assert self.azure.nodes() == []
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.aks.close()
+        self._owner.close()
 
     def _settle(self) -> None:
         self.azure.settle()

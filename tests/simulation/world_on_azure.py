@@ -107,6 +107,11 @@ class WorldOnAzure:
     def claims(self) -> tuple[KubeObject, ...]:
         return self.world.objects(NODE_CLAIM)
 
+    def listed_pools(self) -> list[str]:
+        """The agent pools that Azure has, whosever."""
+        place, pools = self.front.place, self.aks.client().agent_pools
+        return [str(pool.name) for pool in pools.list(place.group, place.cluster)]
+
     def said(self) -> list[str]:
         """Every text that users read: events, conditions, and all else but provider ids."""
         found = []
