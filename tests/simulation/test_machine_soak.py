@@ -65,7 +65,7 @@ def test_a_week(record_property: Callable[[str, str], None]) -> None:
         paid_s[one.workspace.partition("/")[2]] += one.released_at_s - one.ordered_at_s
     off_s = {name: paid_s[name] - (to_s - from_s) for name, (from_s, to_s) in wanted.items()}
     too_far = {name: round(by_s) for name, by_s in off_s.items() if abs(by_s) > PHASES_S}
-    assert too_far == {}
+    assert too_far == {}, too_far
     wanted_h = sum(to_s - from_s for from_s, to_s in wanted.values()) / HOUR_S
     paid_h = sum(paid_s.values()) / HOUR_S
     worst = max(off_s.values(), key=abs)

@@ -111,9 +111,9 @@ ROWS: Final = (
     ),
     # The cluster is full.
     Row(
-        codes=("MaxAgentPoolCountReached", "AgentPoolMaxCountExceeded"),
+        codes=("MaxAgentPoolCountReached",),
         reaction=Reaction.MACHINE_LIMIT,
-        source="https://learn.microsoft.com/azure/aks/quotas-skus-regions (node pools per cluster)",
+        source="https://github.com/GoogleCloudPlatform/PerfKitBenchmarker (its benchmark of AKS)",
     ),
     Row(
         codes=("BadRequest", "InvalidParameter", "OperationNotAllowed"),

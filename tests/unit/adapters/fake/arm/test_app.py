@@ -8,6 +8,7 @@ from kaito.adapters.fake.arm.identity import ASSERTION_TYPE, Identity
 from kaito.adapters.fake.cloud_limits import CloudLimits, Rate
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import NODE
+from kaito.domain import labels, names
 from kaito.domain.machine import MachineOrder, Owner
 from tests.unit.adapters.fake.arm.conftest import ASSERTION, BASE, CLIENT_ID, SIZE, Arm
 
@@ -180,6 +181,20 @@ class TestOperations:
 
 
 class TestPoolsOfOthers:
+    @pytest.mark.parametrize(
+        ("node_labels", "claim"),
+        [
+            ({labels.WORKSPACE_UID: "u-1", labels.SLOT: "1"}, names.machine_name("u-1", 1, 0)),
+            ({labels.WORKSPACE_UID: "u-1", labels.SLOT: "x"}, "ws1"),
+            ({"apps": "phi"}, "ws1"),
+        ],
+    )
+    def test_whose_machine_it_is_stands_in_its_labels(
+        self, arm: Arm, node_labels: dict[str, str], claim: str
+    ) -> None:
+        arm.put(nodeLabels=node_labels)
+        assert arm.cloud.live["ws1"].order.claim_name == claim
+
     def test_a_machine_that_was_ordered_past_arm_is_a_pool(self, arm: Arm) -> None:
         owner = Owner(uid="u-1", namespace="default", name="phi")
         arm.cloud.launch(
