@@ -109,6 +109,10 @@ class AzureWorld:
         self._thread.join(_LIMIT_S)
         assert not self._thread.is_alive()
 
+    def now_s(self) -> float:
+        """Seconds since the epoch, with what was skipped."""
+        return self._now_s()
+
     def at(self, call: Callable[[], ResultT]) -> ResultT:
         """What the call returns, made in the world's own thread, at the present."""
 

@@ -3,31 +3,80 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import pytest
 
 from kaito.domain import labels, names
-from kaito.domain.errors import CapacityUnavailable, PortError, QuotaExceeded, Rejected, Unavailable
-from kaito.domain.machine import CloudMachine, CloudState, MachineOrder, Owner
+from kaito.domain.errors import (
+    CapacityUnavailable,
+    MachineLimitReached,
+    PortError,
+    QuotaExceeded,
+    Rejected,
+    Unavailable,
+)
+from kaito.domain.machine import (
+    CapacityType,
+    CloudMachine,
+    CloudState,
+    MachineOrder,
+    Owner,
+    Shortage,
+)
 from kaito.domain.ports import MachineCloud
 
-Refusal: TypeAlias = Literal["capacity", "quota"]
+Refusal: TypeAlias = Literal["capacity", "quota", "limit", "rejected", "throttled"]
+Verb: TypeAlias = Literal["launch", "terminate", "list"]
+Lost: TypeAlias = Literal["request", "answer"]
+
+MOST: Final = 100  # machines in one cluster
+ZONE: Final = "eastus-1"
+THROTTLED_S: Final = 30.0
+
+
+class Behind(Protocol):
+    """What happens behind the cloud's back."""
+
+    def refuse(self, reason: Refusal) -> None:
+        """Refuse the next order; a throttled one for `THROTTLED_S`."""
+
+    def lose(self, verb: Verb, what: Lost) -> None:
+        """Lose the next call of that kind, or only what it is answered."""
+
+    def fail_later(self, shortage: Shortage | None) -> None:
+        """Let every order from now on be taken, and then fail: for want of machines, in the zone
+        that it asks for, or for another reason."""
+
+    def recover(self) -> None:
+        """Let no order fail any more."""
+
+    def limit(self, machines: int) -> None:
+        """Let the cluster have so many."""
+
+    def stop(self) -> None:
+        """Stop the cluster with all its machines."""
+
+    def start(self) -> None:
+        """Start it again."""
+
+    def evict(self) -> None:
+        """Take every spot machine back."""
 
 
 class Settle(Protocol):
     def __call__(self) -> None:
-        """Wait until the cloud has done all that it was asked for."""
+        """Wait until the cloud has done all that it was asked for, and lists show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudWorld:
     """One test's cloud. All but `cloud` goes round the code under test.
 
-    `uid` is a Workspace's that nobody else has; `instance_type` is one that the cloud sells, for
-    which `refuse` makes the next order fail. `billed` names the machines that cost money now,
-    `node_labels` maps the provider id of each Node to the labels it came with, and `add_foreign`
-    buys a machine that is not kaito's, and names it.
+    `uid` is a Workspace's that nobody else has; `instance_type` is one that the cloud sells in
+    `ZONE` and elsewhere. `pass_by` lets so many seconds pass. `billed` names the machines that cost
+    money now, `node_labels` maps the provider id of each Node to the labels it came with, and
+    `add_foreign` buys a machine that is not kaito's, and names it.
     """
 
     cloud: MachineCloud
@@ -37,10 +86,18 @@ class CloudWorld:
     now_s: Callable[[], float]
     billed: Callable[[], list[str]]
     node_labels: Callable[[], Mapping[str, Mapping[str, str]]]
-    refuse: Callable[[Refusal], None] | None
+    behind: Behind
+    pass_by: Callable[[float], None]
     add_foreign: Callable[[], str] | None
 
-    def order(self, slot: int = 0, attempt: int = 0, instance_type: str = "") -> MachineOrder:
+    def order(
+        self,
+        slot: int = 0,
+        attempt: int = 0,
+        instance_type: str = "",
+        zone: str = "",
+        capacity_type: CapacityType = CapacityType.ON_DEMAND,
+    ) -> MachineOrder:
         owner = Owner(uid=self.uid, namespace="default", name="phi")
         return MachineOrder(
             name=names.machine_name(self.uid, slot, attempt),
@@ -49,6 +106,8 @@ class CloudWorld:
             instance_type=instance_type or self.instance_type,
             disk_bytes=128 * 1024**3,
             labels={"apps": "phi", labels.WORKSPACE_UID: self.uid, labels.SLOT: str(slot)},
+            zone=zone,
+            capacity_type=capacity_type,
         )
 
     def listed(self) -> list[CloudMachine]:
@@ -130,14 +189,18 @@ class RefusalContract:
         assert world.billed() == []
 
     @pytest.mark.parametrize(
-        ("reason", "error"), [("capacity", CapacityUnavailable), ("quota", QuotaExceeded)]
+        ("reason", "error"),
+        [
+            ("capacity", CapacityUnavailable),
+            ("quota", QuotaExceeded),
+            ("limit", MachineLimitReached),
+            ("rejected", Rejected),
+        ],
     )
     def test_a_refused_order_buys_nothing(
         self, world: CloudWorld, reason: Refusal, error: type[PortError]
     ) -> None:
-        if world.refuse is None:
-            pytest.skip("this cloud cannot be made to refuse")
-        world.refuse(reason)
+        world.behind.refuse(reason)
         with pytest.raises(error):
             world.cloud.launch(world.order())
         world.settle()
@@ -145,6 +208,149 @@ class RefusalContract:
         world.cloud.launch(world.order(attempt=1))
         world.settle()
         assert world.billed() == [world.order(attempt=1).name]
+
+    def test_a_throttled_order_says_when_to_come_again(self, world: CloudWorld) -> None:
+        world.behind.refuse("throttled")
+        with pytest.raises(Unavailable) as caught:
+            world.cloud.launch(world.order())
+        assert caught.value.retry_after_s == THROTTLED_S
+        world.pass_by(THROTTLED_S)
+        world.cloud.launch(world.order())
+        world.settle()
+        assert world.billed() == [world.order().name]
+
+    def test_one_more_than_the_cluster_takes(self, world: CloudWorld) -> None:
+        world.behind.limit(MOST)
+        for slot in range(MOST):
+            world.cloud.launch(world.order(slot))
+        world.settle()
+        assert len(world.names()) == len(set(world.names())) == MOST
+        with pytest.raises(MachineLimitReached):
+            world.cloud.launch(world.order(MOST))
+        assert len(world.billed()) == MOST
+        world.cloud.terminate(world.order(0).name)
+        world.settle()
+        world.cloud.launch(world.order(MOST))
+        world.settle()
+        wanted = sorted(world.order(slot).name for slot in range(1, MOST + 1))
+        assert world.names() == sorted(world.billed()) == wanted
+
+
+class FailureContract:
+    """Orders that are taken and fail half-way."""
+
+    @pytest.mark.parametrize("shortage", [Shortage.CAPACITY, None])
+    def test_it_is_listed_until_it_is_given_back(
+        self, world: CloudWorld, shortage: Shortage | None
+    ) -> None:
+        world.behind.fail_later(shortage)
+        world.cloud.launch(world.order(zone=ZONE))
+        world.settle()
+        (failed,) = world.listed()
+        assert (failed.name, failed.state) == (world.order().name, CloudState.FAILED)
+        assert failed.error
+        assert failed.shortage is shortage
+        assert (failed.zone, ZONE in failed.other_zones) == (ZONE, False)
+        world.cloud.terminate(failed.name)
+        world.settle()
+        assert world.names() == world.billed() == []
+        world.behind.recover()
+        world.cloud.launch(world.order(attempt=1))
+        world.settle()
+        (found,) = world.listed()
+        assert (found.state, found.error, found.shortage) == (CloudState.RUNNING, "", None)
+        assert world.billed() == [world.order(attempt=1).name]
+
+    def test_a_zone_that_has_none_leaves_the_others(self, world: CloudWorld) -> None:
+        world.behind.fail_later(Shortage.CAPACITY)
+        world.cloud.launch(world.order(zone=ZONE))
+        world.settle()
+        (failed,) = world.listed()
+        assert failed.other_zones == ("eastus-2", "eastus-3")
+
+    def test_the_same_order_does_not_hide_the_failure(self, world: CloudWorld) -> None:
+        """A repeat is a no-op: the next attempt has another name."""
+        world.behind.fail_later(None)
+        world.cloud.launch(world.order())
+        world.settle()
+        world.behind.recover()
+        world.cloud.launch(world.order())
+        world.settle()
+        (failed,) = world.listed()
+        assert failed.state is CloudState.FAILED
+
+
+class LossContract:
+    """Requests and answers that do not arrive."""
+
+    def test_an_order(self, world: CloudWorld) -> None:
+        cases: list[tuple[Lost, list[str]]] = [("request", []), ("answer", [world.order().name])]
+        for what, bought in cases:
+            world.behind.lose("launch", what)
+            with pytest.raises(Unavailable):
+                world.cloud.launch(world.order())
+            world.settle()
+            assert world.billed() == bought
+            assert world.names() == bought
+        world.cloud.launch(world.order())
+        world.settle()
+        assert world.names() == world.billed() == [world.order().name]
+
+    def test_a_release(self, world: CloudWorld) -> None:
+        world.cloud.launch(world.order())
+        world.settle()
+        cases: list[tuple[Lost, list[str]]] = [("request", [world.order().name]), ("answer", [])]
+        for what, left in cases:
+            world.behind.lose("terminate", what)
+            with pytest.raises(Unavailable):
+                world.cloud.terminate(world.order().name)
+            world.settle()
+            assert world.names() == world.billed() == left
+        world.cloud.terminate(world.order().name)
+        assert world.names() == []
+
+    @pytest.mark.parametrize("what", ["request", "answer"])
+    def test_a_list(self, world: CloudWorld, what: Lost) -> None:
+        world.cloud.launch(world.order())
+        world.settle()
+        world.behind.lose("list", what)
+        with pytest.raises(Unavailable):
+            world.cloud.list_machines()
+        assert world.names() == [world.order().name]
+
+
+class StopContract:
+    """A cluster that somebody stops, and starts again."""
+
+    def test_its_machines_are_stopped_and_come_back(self, world: CloudWorld) -> None:
+        for slot in (0, 1):
+            world.cloud.launch(world.order(slot))
+        world.settle()
+        kept = world.names()
+        world.behind.stop()
+        world.settle()
+        assert [one.state for one in world.listed()] == [CloudState.STOPPED] * 2
+        assert world.names() == kept
+        assert world.billed() == []
+        world.behind.start()
+        world.settle()
+        assert [one.state for one in world.listed()] == [CloudState.RUNNING] * 2
+        assert all(one.provider_id for one in world.listed())
+        assert sorted(world.billed()) == world.names() == kept
+
+    def test_an_evicted_spot_machine(self, world: CloudWorld) -> None:
+        order = world.order(capacity_type=CapacityType.SPOT)
+        world.cloud.launch(order)
+        world.settle()
+        world.behind.evict()
+        world.settle()
+        world.names()  # some clouds tell it by a Node that stays away
+        world.pass_by(120.0)
+        assert [one.evicted for one in world.listed()] in ([], [True])
+        assert world.billed() == []
+        world.cloud.terminate(order.name)
+        world.settle()
+        assert world.names() == []
 
 
 class TerminateContract:
@@ -224,5 +430,13 @@ class ListContract:
         assert not world.cloud.list_machines("no-such-claim")
 
 
-class MachineCloudContract(LaunchContract, RefusalContract, TerminateContract, ListContract):
+class MachineCloudContract(
+    LaunchContract,
+    RefusalContract,
+    FailureContract,
+    LossContract,
+    StopContract,
+    TerminateContract,
+    ListContract,
+):
     """Has no Test prefix: runs only through its subclasses, which give a `world` fixture."""

@@ -350,7 +350,7 @@ class TestLimits:
         world.change(machines=1)
         sdk.create()
         error = sdk.refused(name="ws2")
-        assert (error.status_code, code_of(error)) == (400, "BadRequest")
+        assert (error.status_code, code_of(error)) == (400, "MaxAgentPoolCountReached")
         assert "maximum of agent pools" in str(error)
 
     def test_throttling(self, tmp_path: Path) -> None:

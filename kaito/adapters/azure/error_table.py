@@ -113,6 +113,12 @@ ROWS: Final = (
     Row(
         codes=("MaxAgentPoolCountReached",),
         reaction=Reaction.MACHINE_LIMIT,
+        source="https://github.com/GoogleCloudPlatform/PerfKitBenchmarker (its benchmark of AKS)",
+    ),
+    Row(
+        codes=("BadRequest", "InvalidParameter", "OperationNotAllowed"),
+        text=r"\b(?:number|maximum|limit) of (?:\d+ )?(?:agent|node) ?pools\b",
+        reaction=Reaction.MACHINE_LIMIT,
         source="https://learn.microsoft.com/azure/aks/quotas-skus-regions (node pools per cluster)",
     ),
     Row(

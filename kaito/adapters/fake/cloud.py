@@ -203,7 +203,7 @@ class FakeGpuCloud:
                 owner_uid=life.order.owner.uid,
                 instance_type=life.instance_type.name,
                 zone=life.zone,
-                state=life.state,
+                state=life.listed_state,
                 provider_id=life.provider_id,
                 created_at_s=life.ordered_at_s,
                 error=life.error,

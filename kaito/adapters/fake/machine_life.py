@@ -88,6 +88,12 @@ class MachineLife:
     def provider_id(self) -> str:
         return self.names.provider_id(self.order.name)
 
+    @property
+    def listed_state(self) -> CloudState:
+        """What a list says of it: one that is deallocated is not what it was, nor lost."""
+        stopped = self.stopped_at_s is not None and self.state is not CloudState.DELETING
+        return CloudState.STOPPED if stopped else self.state
+
     def cost_usd(self, region: str, now_s: float) -> float:
         """Its price from the order to the release; 0 where the price is unknown. A machine that was
         never allocated costs nothing, nor does one that is deallocated."""

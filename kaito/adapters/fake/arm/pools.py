@@ -242,13 +242,11 @@ class AgentPools:
     def _order(self, name: str, properties: Mapping[str, Any]) -> MachineOrder:
         node_labels: Mapping[str, str] = properties.get("nodeLabels") or {}
         zone = pool_properties.zone_number(properties)
-        uid, slot = node_labels.get(labels.WORKSPACE_UID, ""), node_labels.get(labels.SLOT, "")
         return MachineOrder(
             name=name,
-            # Of a later attempt for the same NodeClaim, the pool has another name.
-            claim_name=names.machine_name(uid, int(slot), 0) if uid and slot.isdigit() else name,
+            claim_name=_claim_of(name, node_labels),
             owner=Owner(
-                uid=uid,
+                uid=node_labels.get(labels.WORKSPACE_UID, ""),
                 namespace=node_labels.get(labels.WORKSPACE_NAMESPACE, ""),
                 name=node_labels.get(labels.WORKSPACE, ""),
             ),
@@ -273,6 +271,13 @@ def _properties(life: MachineLife) -> dict[str, Any]:
     if life.order.capacity_type is CapacityType.SPOT:
         asked["scaleSetPriority"] = "Spot"
     return pool_properties.complete(asked)
+
+
+def _claim_of(name: str, node_labels: Mapping[str, str]) -> str:
+    """The NodeClaim that the pool is for, from its labels; all attempts are for the same one."""
+    uid, slot = node_labels.get(labels.WORKSPACE_UID, ""), node_labels.get(labels.SLOT, "")
+    known = uid and slot.isascii() and slot.isdigit()
+    return names.machine_name(uid, int(slot), 0) if known else name
 
 
 def _creation(life: MachineLife) -> Outcome:

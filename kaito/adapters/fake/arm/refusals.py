@@ -50,14 +50,14 @@ def order_refused(
 
 
 def too_many_pools(limit: int) -> ArmError:
-    """The cluster is full. AKS documents the limit (100), not how it is refused: the code is that
-    of its other refusals of a cluster's shape.
+    """The cluster is full. AKS documents the limit (100), not the words of the refusal.
 
-    Source of the limit: https://learn.microsoft.com/azure/aks/quotas-skus-regions
+    Source of the limit: https://learn.microsoft.com/azure/aks/quotas-skus-regions; of the code:
+    https://github.com/GoogleCloudPlatform/PerfKitBenchmarker, its benchmark of node pools on AKS.
     """
     return ArmError(
         400,
-        "BadRequest",
+        "MaxAgentPoolCountReached",
         f"The number of agent pools exceeds the maximum of agent pools per cluster ({limit}).",
         target="agentPoolProfiles",
     )

@@ -13,6 +13,8 @@ import uvicorn
 from kaito.adapters.certificates import Certificates
 
 _GOODBYE_S: Final = 1  # what open requests get before a stop cuts them off
+# For an unused connection. A request that is sent while its server closes it would be lost.
+_KEEP_ALIVE_S: Final = 300
 _LAST_TURNS_S: Final = 0.01  # for the loop to close what was cut off
 _BACKLOG: Final = 128
 
@@ -39,6 +41,7 @@ class Server:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GOODBYE_S,
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 ssl_keyfile=files.get("key"),
                 ssl_certfile=files.get("server"),
             )

@@ -137,13 +137,16 @@ def test_a_stopped_machine_has_no_node_and_gets_one_after_the_start() -> None:
     late.cloud.stop()
     late.loop.run(3600)
     assert late.nodes() == []
+    assert [one.state for one in late.cloud.list_machines()] == [CloudState.STOPPED]
     late.cloud.evict_spot(1.0)
     late.cloud.start()
+    assert [one.state for one in late.cloud.list_machines()] == [CloudState.RUNNING]
     late.loop.run(1200)
     (node,) = late.nodes()
     assert node["status"]["allocatable"]["nvidia.com/gpu"] == "1"
     late.cloud.stop()
     late.cloud.terminate("ws1")
+    assert [one.state for one in late.cloud.list_machines()] == [CloudState.DELETING]
     late.loop.run(600)
     late.cloud.start()
     late.loop.run(1200)

@@ -8,9 +8,8 @@ from kaito.adapters.fake.arm.identity import ASSERTION_TYPE, Identity
 from kaito.adapters.fake.cloud_limits import CloudLimits, Rate
 from kaito.adapters.files import load_catalogue
 from kaito.adapters.kube_api import NODE
-from kaito.domain import labels
+from kaito.domain import labels, names
 from kaito.domain.machine import MachineOrder, Owner
-from kaito.domain.names import machine_name
 from tests.unit.adapters.fake.arm.conftest import ASSERTION, BASE, CLIENT_ID, SIZE, Arm
 
 
@@ -181,22 +180,21 @@ class TestOperations:
         assert arm.call("GET", status, version="").json()["status"] == "Succeeded"
 
 
-class TestWhoseAPoolIs:
-    def test_one_of_a_later_attempt_is_of_the_same_record(self, arm: Arm) -> None:
-        """Whatever its name is; what is played of it is told under the NodeClaim's."""
-        owned = {labels.WORKSPACE_UID: "u-1", labels.SLOT: "1"}
-        arm.put(nodeLabels=owned)
-        (life,) = arm.cloud.lives
-        assert life.order.claim_name == machine_name("u-1", 1, 0)
-        assert life.order.name != life.order.claim_name
-
-    def test_one_without_a_slot_is_its_own(self, arm: Arm) -> None:
-        arm.put(nodeLabels={"apps": "phi"})
-        (life,) = arm.cloud.lives
-        assert life.order.claim_name == life.order.name
-
-
 class TestPoolsOfOthers:
+    @pytest.mark.parametrize(
+        ("node_labels", "claim"),
+        [
+            ({labels.WORKSPACE_UID: "u-1", labels.SLOT: "1"}, names.machine_name("u-1", 1, 0)),
+            ({labels.WORKSPACE_UID: "u-1", labels.SLOT: "x"}, "ws1"),
+            ({"apps": "phi"}, "ws1"),
+        ],
+    )
+    def test_whose_machine_it_is_stands_in_its_labels(
+        self, arm: Arm, node_labels: dict[str, str], claim: str
+    ) -> None:
+        arm.put(nodeLabels=node_labels)
+        assert arm.cloud.live["ws1"].order.claim_name == claim
+
     def test_a_machine_that_was_ordered_past_arm_is_a_pool(self, arm: Arm) -> None:
         owner = Owner(uid="u-1", namespace="default", name="phi")
         arm.cloud.launch(
