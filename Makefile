@@ -45,7 +45,7 @@ test-real: $(STAMP) ## Run the tests against real backends; says what it skips a
 	@[ "$${CI:-}" != true ] || hack/chromium.sh
 	@hack/vllm.sh install || [ "$${CI:-}" != true ]
 	$(BIN)/python -m pytest tests/integration tests/e2e
-	@echo "Backends without a test yet: Azure SDK, vLLM serving, peft and trl"
+	@echo "Backends without a test yet: Azure itself, vLLM serving, peft and trl"
 
 accuracy: $(STAMP) ## Print how far predictions are from published measurements
 	$(BIN)/kaito accuracy
