@@ -7,6 +7,7 @@ from kaito.domain.cluster_view import ConfigView
 from kaito.domain.decision import Refusal, Wanted, decide
 from kaito.domain.machine import Owner
 from tests.unit.domain.builders import (
+    A100,
     CATALOGUE,
     LONG,
     MINI,
@@ -113,3 +114,15 @@ def test_deciding_is_pure() -> None:
     found = workspace(tuning=TUNING)
     assert decide(found, CATALOGUE, None) == decide(found, CATALOGUE, None)
     assert isinstance(decide(found, CATALOGUE, None), Wanted)
+
+
+def test_a_tuning_job_counts_what_its_config_asks_for() -> None:
+    sections = {"QuantizationConfig": {"load_in_4bit": True}}
+    sizes = {"TrainingArguments": {"per_device_train_batch_size": 64}}
+    tuned = workspace(tuning={**TUNING, "config": "training"})
+    assert isinstance(decide(tuned, CATALOGUE, config({"training_config": sections})), Wanted)
+    found = decide(tuned, CATALOGUE, config({"training_config": sections | sizes}))
+    assert isinstance(found, Refusal)
+    assert found.reason == "ModelDoesNotFit"
+    assert "1024 tokens a sequence does not fit" in found.message
+    assert f"It fits on {A100}" in found.message

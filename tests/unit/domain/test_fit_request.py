@@ -25,6 +25,11 @@ def test_what_nobody_says_about_requests_is_taken_to_be_usual() -> None:
     assert (said.input_tokens, said.output_tokens) == (7, 9)
 
 
+def test_what_is_demanded_goes_by_the_names_of_options() -> None:
+    assert FitRequest(adapters=2).given == ()
+    assert FitRequest(context=1, rate=0.0, ttft_s=1.0).given == ("--context", "--rate", "--ttft")
+
+
 def test_a_context_is_of_use_from_what_is_asked_for() -> None:
     assert FitRequest(context=500).least_context(PHI_4) == 500
     assert FitRequest().least_context(PHI_4) == 2048
