@@ -2,7 +2,7 @@
 
 Per model: its sizes, as far as they are needed, the published parameters in billions, and
 bytes of the module that vLLM 0.32 makes of the config (None: vLLM for CPUs cannot make it).
-Sizes and parameters are recalled, not fetched: what speaks for both is that they agree.
+Sizes and parameters are re-keyed without the files at hand: that they agree speaks for both.
 """
 
 from typing import Final
