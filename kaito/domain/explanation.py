@@ -111,7 +111,7 @@ def _layout(sizing: Sizing) -> dict[str, int]:
 def _memory(sizing: Sizing) -> dict[str, Any]:
     fit, gpu = sizing.fit, sizing.instance_type.gpu
     share = budget_share(gpu, fit.engine.name, fit.asked.utilization)
-    budget = fit.memory.total + fit.headroom_bytes
+    budget = fit.budget_bytes
     return {
         "gpu": gpu.name,
         "advertised_bytes": gpu.memory_bytes,
@@ -254,7 +254,7 @@ def _differences(estimate: KaitoEstimate, decided: Wanted | Refusal) -> Iterator
         )
     share = float(100 * budget_share(gpu, fit.engine.name, fit.asked.utilization))
     theirs_share = 100 * GPU_MEMORY_UTILIZATION
-    budget = fit.memory.total + fit.headroom_bytes
+    budget = fit.budget_bytes
     yield (
         f"KAITO v0.12 counts on {theirs_share:g}% of {gib_text(gpu.memory_bytes)} a GPU = "
         f"{gib_text(estimate.available)}, kaito on {share:g}% of the {gib_text(gpu.usable_bytes)} "

@@ -291,9 +291,8 @@ def concurrency_at(
         return int(plan.max_model_len >= tokens)
     layout = Layout(tensor_parallel=plan.tensor_parallel, pipeline_parallel=plan.pipeline_parallel)
     settings = _settings(layout, adapters, plan.asked)
-    budget = budget_bytes(gpu, plan.engine.name, plan.asked.utilization)
     served = plan.asked.applied_to(model)
-    cached = _vllm_tokens(served, gpu, plan.engine, settings, budget, tokens)
+    cached = _vllm_tokens(served, gpu, plan.engine, settings, plan.budget_bytes, tokens)
     return plan.data_parallel * min(cached // tokens, plan.max_num_seqs)
 
 

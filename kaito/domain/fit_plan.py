@@ -42,6 +42,11 @@ class FitPlan:
     asked: ServerRequest = NOTHING_ASKED
 
     @property
+    def budget_bytes(self) -> int:
+        """What the engine may use of a GPU."""
+        return self.memory.total + self.headroom_bytes
+
+    @property
     def max_concurrency(self) -> int:
         """Sequences of the whole context that run at once, over all replicas."""
         cached = self.kv_cache_tokens // self.max_model_len
