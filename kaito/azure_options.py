@@ -78,6 +78,24 @@ SpotPriceOption = Annotated[
         "demand.",
     ),
 ]
+PutRateOption = Annotated[
+    str,
+    typer.Option(
+        metavar="BURST,PER_MINUTE",
+        envvar="KAITO_AZURE_PUT_RATE",
+        help="How often one agent pool may be written: so many requests at once, and so many more "
+        "a minute. AKS's own limit.",
+    ),
+]
+OtherRateOption = Annotated[
+    str,
+    typer.Option(
+        metavar="BURST,PER_MINUTE",
+        envvar="KAITO_AZURE_OTHER_RATE",
+        help="The same of all other requests together. Less leaves some of AKS's limit to others "
+        "of the subscription.",
+    ),
+]
 EndpointOption = Annotated[
     str,
     typer.Option(

@@ -194,6 +194,8 @@ def operator_run(
     azure_zones: azure_options.ZonesOption = "",
     azure_subnet_id: azure_options.SubnetOption = "",
     azure_spot_max_price: azure_options.SpotPriceOption = None,
+    azure_put_rate: azure_options.PutRateOption = "20,1",
+    azure_other_rate: azure_options.OtherRateOption = "60,60",
     azure_arm_endpoint: azure_options.EndpointOption = "https://management.azure.com",
     azure_ca_file: azure_options.CaFileOption = None,
     launch_timeout: timeout_options.LaunchOption = "5m",
@@ -284,6 +286,8 @@ def operator_run(
                 zones=azure_zones,
                 subnet_id=azure_subnet_id,
                 spot_max_price_usd=azure_spot_max_price,
+                put_rate=azure_put_rate,
+                other_rate=azure_other_rate,
                 arm_endpoint=azure_arm_endpoint,
                 ca_file=azure_ca_file,
             )

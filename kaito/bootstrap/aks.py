@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaito.adapters.azure.settings import AzureSettings, CredentialKind
+from kaito.adapters.azure.settings import ArmLimits, AzureSettings, CredentialKind, Rate
 from kaito.adapters.k8s.node_lookup import PoolNodes
 from kaito.adapters.kube_api import KubeApi
 from kaito.domain.errors import InvalidInput, Problem
@@ -30,8 +30,11 @@ def azure_settings(
     spot_max_price_usd: float | None,
     arm_endpoint: str,
     ca_file: Path | None,
+    put_rate: str = "20,1",
+    other_rate: str = "60,60",
 ) -> AzureSettings:
-    """The settings as they stand in flags: `zones` separated by commas.
+    """The settings as they stand in flags: `zones` separated by commas, rates as burst and calls a
+    minute.
 
     Raises: InvalidInput (a value is missing or cannot be).
     """
@@ -55,7 +58,25 @@ def azure_settings(
         spot_max_price_usd=spot_max_price_usd,
         arm_endpoint=arm_endpoint,
         ca_file=ca_file,
+        limits=ArmLimits(
+            put=_rate("--azure-put-rate", put_rate),
+            other=_rate("--azure-other-rate", other_rate),
+        ),
     )
+
+
+def _rate(flag: str, text: str) -> Rate:
+    """Raises: InvalidInput."""
+    burst, _, per_minute = text.partition(",")
+    try:
+        rate = Rate(burst=int(burst), per_s=float(per_minute) / 60.0)
+    except ValueError:
+        rate = Rate(burst=0, per_s=0.0)
+    if rate.burst < 1 or not 0.0 < rate.per_s <= 1e6:
+        message = f"must be a burst and a number a minute, both above zero, got {text!r}"
+        remedy = "Give it as in 60,60: 60 requests at once, and 60 more a minute"
+        raise InvalidInput([Problem(field=flag, message=message, remedy=remedy)])
+    return rate
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaito.adapters.azure.cloud import AksMachineCloud
-from kaito.adapters.azure.settings import CredentialKind
+from kaito.adapters.azure.settings import ArmLimits, CredentialKind, Rate
 from kaito.adapters.fake.store import ObjectStore
 from kaito.bootstrap.aks import aks_cloud, azure_settings
 from kaito.domain.errors import InvalidInput
@@ -43,6 +43,9 @@ def test_flags_become_settings() -> None:
     assert (plain.zones, plain.credential) == ((), CredentialKind.AUTO)
     spread = azure_settings(**flags(zones="1, 3", credential="cli"))
     assert (spread.zones, spread.credential) == (("1", "3"), CredentialKind.CLI)
+    assert plain.limits == ArmLimits()
+    slower = azure_settings(**flags(put_rate="5,0.5", other_rate="10, 30")).limits
+    assert (slower.put, slower.other) == (Rate(burst=5, per_s=0.5 / 60), Rate(burst=10, per_s=0.5))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,10 @@ def test_flags_become_settings() -> None:
         ({"credential": "magic"}, "--azure-credential: must be one of auto, workload-identity"),
         ({"zones": "1,,2"}, "--azure-zones: '1,,2' are not zones"),
         ({"location": ""}, "--azure-location: is needed to order machines on AKS. Give it, or set"),
+        ({"put_rate": "often"}, "--azure-put-rate: must be a burst and a number a minute, both"),
+        ({"put_rate": "20"}, "--azure-put-rate"),
+        ({"other_rate": "0,60"}, "--azure-other-rate: must be a burst"),
+        ({"other_rate": "60,nan"}, "--azure-other-rate"),
         ({"ca_file": Path("/nowhere")}, "--azure-ca-file: /nowhere is not a file"),
     ],
 )
