@@ -168,7 +168,9 @@ def table_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"    {remedy}"
     missing = sum(row[0] == "missing" for row in rows)
     yield ""
-    yield f"{missing or 'nothing'} {'is' if missing < 2 else 'are'} missing"
+    unchecked = sum(row[0] == "not checked" for row in rows)
+    more = f", {unchecked} not checked" if unchecked else ""
+    yield f"{missing or 'nothing'} {'is' if missing < 2 else 'are'} missing{more}"
 
 
 def _message(one: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from kaito.domain.decision import NO_LOCAL_DISKS, Refusal, Wanted, decide
 from kaito.domain.errors import PortError, Rejected, Unavailable
 from kaito.domain.machine import Machine, NodePod, Owner
 from kaito.domain.machine_limits import MachineLimits
-from kaito.domain.machine_plan import launch_failed, orphans, plan_machine
+from kaito.domain.machine_plan import launch_failed, not_given_back, orphans, plan_machine
 from kaito.domain.machine_policy import bought_type
 from kaito.domain.machine_record import MachineView
 from kaito.domain.machine_release import may_drain
@@ -214,8 +214,9 @@ def _failed(error: PortError) -> Outcome:
 
 def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
     """One round of giving back cloud machines that no record stands for, and records that no
-    Workspace stands for. The cache is believed where it says yes, which spares a request for every
-    machine; a no is made sure of."""
+    Workspace stands for. The cache is believed where it says yes, which spares requests; a no is
+    made sure of. A machine that the cloud refuses to take back is the round's error."""
+    refused: Rejected | None = None
     try:
         seen_s = ports.clock.now_s()
         clouds = ports.cloud.list_machines()
@@ -228,11 +229,13 @@ def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
         yield
         claim_of = {seen.name: seen.claim_name for seen in clouds}
         for step in orphans(clouds, claim_names, now_s=seen_s):
-            with suppress(PortError):  # one that stays must not keep the others
+            try:
                 recorded = ports.machines.record_exists(claim_of[step.cloud_name])
                 yield
                 if not recorded:
                     ports.cloud.terminate(step.cloud_name)
+            except PortError as error:  # one that stays must not keep the others
+                refused = error if isinstance(error, Rejected) else refused
             yield
         for machine in machines:
             owner = machine.spec.owner
@@ -246,7 +249,7 @@ def collect_orphans(ports: Ports, *, every_s: float) -> Steps:
             yield
     except PortError:
         return Outcome(every_s)  # the next round is soon enough
-    return Outcome(every_s)
+    return Outcome(every_s, refused)
 
 
 def _owner_of(ports: Ports, owner: Owner) -> Generator[None, None, Workspace | None]:
@@ -398,14 +401,18 @@ def _act_on_machine(
 def act_machine(
     ports: Ports, machine: Machine, plan: MachinePlan
 ) -> Generator[None, None, float | None]:
-    """Carry out a plan, step by step; a refused order is recorded as what to do next.
-
-    Returns when to look again, in seconds. Raises: PortError from the first other call that fails.
-    """
+    """Carry out a plan; a refused order is recorded as what to do next. Returns when to look again,
+    in seconds. Raises: PortError from the first other call that fails."""
     for step in plan.steps:
         try:
             machine = _act_machine_step(ports, machine, step)
         except PortError as error:
+            if isinstance(step, Terminate) and isinstance(error, Rejected):
+                yield
+                _act_machine_step(ports, machine, not_given_back(step, error))
+                yield
+                if step.in_case:
+                    continue
             if not isinstance(step, Launch):
                 raise
             yield

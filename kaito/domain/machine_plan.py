@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from kaito.domain import machine as states
-from kaito.domain.conditions import Condition, condition, find, is_true
+from kaito.domain.conditions import Condition, condition, cut_message, find, is_true
 from kaito.domain.errors import (
     CapacityUnavailable,
     MachineLimitReached,
@@ -58,6 +58,7 @@ from kaito.domain.plan import (
 __all__ = [
     "LONGEST_RETRY_S",
     "launch_failed",
+    "not_given_back",
     "orphans",
     "plan_machine",
     "retry_pause_s",
@@ -120,6 +121,12 @@ def launch_failed(machine: Machine, error: PortError, *, now_s: float) -> Machin
     return _give_up(machine, reason, str(error), now_s, why=error, was_refused=True)
 
 
+def not_given_back(step: Terminate, error: Rejected) -> Note:
+    """What to tell of a machine that the cloud keeps: it costs money until somebody acts."""
+    text = cut_message(f"{step.cloud_name} cannot be given back: {error}")
+    return Note(type="Warning", reason="NotGivenBack", message=text)
+
+
 def orphans(
     clouds: Sequence[CloudMachine], claim_names: Collection[str], *, now_s: float
 ) -> tuple[Terminate, ...]:
@@ -172,7 +179,7 @@ def _order(machine: Machine, now_s: float, limits: MachineLimits) -> MachinePlan
     if attempt.number > 0:
         # The call that gave the last attempt back may have been lost, and its order be invisible.
         last = machine.cloud_name_of(attempt.number - 1)
-        steps.append(Terminate(cloud_name=last, reason="the next attempt begins"))
+        steps.append(Terminate(cloud_name=last, reason="the next attempt begins", in_case=True))
     steps.append(Launch(order=order))
     return MachinePlan(steps=tuple(steps), requeue_after_s=RECHECK_S)
 

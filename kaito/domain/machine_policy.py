@@ -206,7 +206,7 @@ def next_attempt(machine: Machine, error: PortError | None, *, now_s: float) -> 
                 hops=hops + 1,
             )
             return NextAttempt(attempt=attempt, pause_s=0.0, hop=str(left[0]))
-    pause_s = retry_pause_s(number - hops)
+    pause_s = retry_pause_s(max(number - hops, 1))  # somebody may have edited the record
     attempt = Attempt(number=number, not_before_s=float(int(now_s + pause_s)), hops=hops)
     return NextAttempt(attempt=attempt, pause_s=pause_s)
 

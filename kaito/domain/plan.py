@@ -155,10 +155,12 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminate:
-    """Give a machine back to the cloud."""
+    """Give a machine back to the cloud. `in_case`: it is probably gone, and if the cloud refuses
+    what follows is done all the same."""
 
     cloud_name: str
     reason: str
+    in_case: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,7 +219,10 @@ class MachineCloud(Protocol):
         """
 
     def terminate(self, cloud_name: str) -> None:
-        """Give the machine back; an unknown or already released name is success."""
+        """Give the machine back; an unknown or already released name is success.
+
+        Raises: Rejected (it may not be deleted, or is not kaito's), Unavailable.
+        """
 
     def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
         """Every machine that kaito ordered and the cloud still has, sorted by name; those of one

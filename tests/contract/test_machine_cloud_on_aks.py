@@ -51,6 +51,8 @@ MESSAGES: Final = {
     Reaction.BUSY: "Another agentpool operation (pool1 - Creating) is in progress",
     ("ResourceNotFound", Reaction.REJECTED): "'managedClusters/other' was not found",
     ("BadRequest", Reaction.REJECTED): "The VM size is not supported for subscription",
+    ("BadRequest", Reaction.CAPACITY): "The VM size is not allowed in your subscription",
+    ("InvalidParameter", Reaction.CAPACITY): "The VM size is not allowed in your subscription",
 }
 # Slow enough that what is under way stays so while a test looks at it; it lets time pass itself.
 SPEED: Final = 10.0
@@ -265,8 +267,9 @@ class TestAzureAlone:
         (found,) = world.cloud.list_machines()
         assert (found.name, found.claim_name, found.owner_uid) == (old, old, "")
         assert found.state is CloudState.RUNNING
-        for name in (foreign, old):
-            world.cloud.terminate(name)
+        world.cloud.terminate(old)
+        with pytest.raises(Rejected, match="neither tags nor labels of kaito"):
+            world.cloud.terminate(foreign)
         world.settle()
         assert world.billed() == [foreign]
 

@@ -40,7 +40,7 @@ def test_a_line_for_each_check_and_one_below_with_what_to_do() -> None:
         "not checked  price  X   no",
         "    az login",
         "",
-        "nothing is missing",
+        "nothing is missing, 1 not checked",
     ]
 
 

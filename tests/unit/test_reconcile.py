@@ -71,6 +71,7 @@ class ListedCloud:
         self.orders: list[MachineOrder] = []
         self.refusals: list[PortError] = []
         self.stuck: set[str] = set()  # names that cannot be given back
+        self.locked: set[str] = set()  # names that nobody may give back
 
     def launch(self, order: MachineOrder) -> None:
         if self.refusals:
@@ -91,6 +92,8 @@ class ListedCloud:
     def terminate(self, cloud_name: str) -> None:
         if cloud_name in self.stuck:
             raise Unavailable(f"{cloud_name} is being upgraded")
+        if cloud_name in self.locked:
+            raise Rejected(f"{cloud_name} is locked")
         self.machines.pop(cloud_name, None)
 
     def list_machines(self, claim_name: str | None = None) -> Sequence[CloudMachine]:
@@ -748,6 +751,47 @@ def test_one_orphan_that_stays_does_not_keep_the_others(world: World) -> None:
     world.cloud.stuck = {stuck}
     assert outcome(collect_orphans(world.ports, every_s=120.0)) == Outcome(again_after_s=120.0)
     assert set(world.cloud.machines) == {stuck}
+
+
+def test_an_orphan_that_the_cloud_keeps_is_the_round_s_error(world: World) -> None:
+    names = [orphaned(world, slot).name for slot in range(3)]
+    locked = min(names)
+    world.cloud.locked = {locked}
+    ended = outcome(collect_orphans(world.ports, every_s=120.0))
+    assert ended.again_after_s == 120.0
+    assert str(ended.error) == f"{locked} is locked"
+    assert set(world.cloud.machines) == {locked}
+
+
+def test_a_machine_that_the_cloud_keeps_is_told(world: World) -> None:
+    world.apply()
+    world.settle()
+    (claim,) = world.store.list(NODE_CLAIM).items
+    world.cloud.locked = {name_of(claim)}
+    world.store.delete(NODE_CLAIM, name_of(claim))
+    for _ in range(3):
+        ended = outcome(reconcile_machine(world.ports, name_of(claim)))
+    assert type(ended.error) is Rejected
+    (told,) = [each for each in world.store.list(EVENT).items if each["reason"] == "NotGivenBack"]
+    assert told["message"] == f"{name_of(claim)} cannot be given back: {name_of(claim)} is locked"
+    assert told["count"] == 3
+    world.cloud.locked.clear()
+    run(reconcile_machine(world.ports, name_of(claim)))
+    assert name_of(claim) not in world.cloud.machines
+
+
+def test_what_is_given_back_in_case_holds_nothing_up(world: World) -> None:
+    world.apply()
+    run(reconcile_workspace(world.ports, "default", "phi"))
+    run(reconcile_workspace(world.ports, "default", "phi"))
+    (claim,) = world.store.list(NODE_CLAIM).items
+    world.cloud.refusals = [QuotaExceeded("no quota")]
+    world.cloud.locked = {name_of(claim)}
+    run(reconcile_machine(world.ports, name_of(claim)))
+    world.clock.seconds += 40.0
+    assert not outcome(reconcile_machine(world.ports, name_of(claim))).failed
+    (bought,) = world.cloud.machines
+    assert bought != name_of(claim)
 
 
 def test_records_of_a_workspace_that_is_gone_are_released(world: World) -> None:

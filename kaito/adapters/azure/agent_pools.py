@@ -38,6 +38,9 @@ CLAIM: Final = "kaito.sh_nodeclaim"
 CLUSTER: Final = "kaito.sh_cluster"
 CREATED_AT: Final = "kaito.sh_created-at"
 
+# The NodeClaim once more, for a pool that has lost its tags: a change of them replaces them all.
+CLAIM_LABEL: Final = "kaito.sh/nodeclaim"
+
 # Labels of KAITO v0.12's pools.
 RAG_ENGINE: Final = "kaito.sh/ragengine"
 CREATION_TIMESTAMP: Final = "kaito.sh/creation-timestamp"
@@ -98,6 +101,7 @@ def to_agent_pool(
         "osSKU": os_sku,
         "nodeLabels": {
             **wanted,
+            CLAIM_LABEL: order.claim_name,
             labels.MACHINE_TYPE: labels.MACHINE_TYPE_GPU,
             CREATION_TIMESTAMP: datetime.fromtimestamp(now_s, UTC).strftime(_TIMESTAMP),
         },
@@ -152,14 +156,14 @@ def to_machine(
 
 
 def with_node(machine: CloudMachine, node: NodeView) -> CloudMachine:
-    """The machine with what its Node says. One whose pool failed to change, and whose Node is
-    ready, works."""
+    """The machine with what its Node says. Where there is a Node, the machine was made, and it was
+    a change of its pool that failed: whether the Node gets ready in time says the rest."""
     found = replace(
         machine,
         provider_id=node.provider_id,
         zone=node.labels.get(labels.ZONE) or machine.zone,
     )
-    if found.state is not CloudState.FAILED or not node.ready or node.deleting:
+    if found.state is not CloudState.FAILED or node.deleting:
         return found
     return replace(found, state=CloudState.RUNNING, error="", shortage=None, other_zones=())
 
@@ -199,7 +203,7 @@ def _owner_of(pool: AgentPool) -> tuple[str, str] | None:
     if found.get(labels.NODE_POOL) != labels.NODE_POOL_KAITO:
         return None
     if uid and slot.isascii() and slot.isdigit():  # somebody has taken the tags off
-        return uid, names.machine_name(uid, int(slot), 0)
+        return uid, found.get(CLAIM_LABEL) or names.machine_name(uid, int(slot), 0)
     if labels.WORKSPACE in found or RAG_ENGINE in found:
         return "", pool.name or ""
     return None

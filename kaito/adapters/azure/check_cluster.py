@@ -50,13 +50,15 @@ def not_found(error: Unread, settings: AzureSettings) -> Finding:
             message=f"may not be read, without {READ_CLUSTER}",
             remedy=grant(settings),
         )
-    there = error.refusal.reaction in {Reaction.GONE, Reaction.REJECTED}
+    answered = error.refusal.reaction in {Reaction.GONE, Reaction.REJECTED}
     return Finding(
         area=Area.CLUSTER,
         subject=settings.cluster_name,
-        status=Status.MISSING if there else Status.NOT_CHECKED,
+        status=Status.MISSING,  # kaito could not work like this
         message=str(error),
-        remedy=command("az", "aks", "list", "--output", "table"),
+        remedy=command("az", "aks", "list", "--output", "table")
+        if answered
+        else "Look at the network, at --azure-arm-endpoint and at --azure-ca-file, and try again",
     )
 
 

@@ -31,7 +31,7 @@ from kaito.adapters.azure.pool_list import PoolList
 from kaito.adapters.azure.rate_limits import ArmGate
 from kaito.adapters.azure.redaction import Redactor
 from kaito.adapters.azure.settings import AzureSettings
-from kaito.domain.errors import MachineLimitReached, Unavailable
+from kaito.domain.errors import MachineLimitReached, Rejected, Unavailable
 from kaito.domain.machine import CloudMachine, MachineOrder, NodeView
 from kaito.domain.ports import Clock
 
@@ -123,10 +123,16 @@ class AksMachineCloud:
         self._list.note(order.name, made)
 
     def terminate(self, cloud_name: str) -> None:
-        """One DELETE; somebody else's pool is left alone. Raises: Unavailable, Rejected."""
+        """One DELETE; a pool without any of kaito's marks is left alone.
+
+        Raises: Unavailable, Rejected.
+        """
         pool = self._list.get().get(cloud_name)
         if pool is not None and not is_of_kaito(pool):
-            return
+            raise Rejected(
+                f"agent pool {cloud_name} has neither tags nor labels of kaito. If they were taken "
+                "off, delete it by hand: az aks nodepool delete"
+            )
         self._gate.admit_other()
         try:
             with self._counted(DELETE):

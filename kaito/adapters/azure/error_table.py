@@ -192,6 +192,12 @@ ROWS: Final = (
         "pools",
     ),
     Row(
+        codes=("ScopeLocked",),
+        reaction=Reaction.REJECTED,
+        source="https://learn.microsoft.com/azure/azure-resource-manager/management/lock-resources",
+        remedy="Remove the lock from the cluster, its resource group or the subscription",
+    ),
+    Row(
         codes=("InvalidAuthenticationTokenTenant", "InvalidClientSecret"),
         reaction=Reaction.REJECTED,
         source=f"{_COMMON}; {_AKS}/bad-request-or-invalid-client-secret-error",
@@ -246,7 +252,14 @@ ROWS: Final = (
     ),
     Row(
         codes=("BadRequest", "InvalidParameter"),
-        text=r"not supported for subscription|not allowed in your subscription",
+        text=r"not allowed in your subscription",
+        reaction=Reaction.CAPACITY,
+        source="https://github.com/MicrosoftDocs/azure-docs/issues/45485",
+        remedy="Name an instance type that Azure sells to this subscription in this location",
+    ),
+    Row(
+        codes=("BadRequest", "InvalidParameter"),
+        text=r"not supported for subscription",
         reaction=Reaction.REJECTED,
         source=_KARPENTER,
         remedy="Name an instance type that Azure sells to this subscription in this location",

@@ -45,7 +45,7 @@ class PoolList:
         if not self._fetching.acquire(timeout=self._wait_s):
             raise Unavailable(f"agent pools could not be listed within {self._wait_s:.0f} s")
         try:
-            fresh = self._fresh()
+            fresh = self._fresh(asked_at_s)
             if fresh is not None:
                 return fresh
             if self._failed is not None and self._failed[0] > asked_at_s:
@@ -65,10 +65,14 @@ class PoolList:
             self._pools = {**self._pools, name: pool}
             self._noted[name] = (self._turn, pool)
 
-    def _fresh(self) -> Mapping[str, AgentPool] | None:
+    def _fresh(self, asked_at_s: float | None = None) -> Mapping[str, AgentPool] | None:
+        """What is young enough, or was fetched since it was asked for, however long that took."""
         with self._lock:
             at_s = self._fetched_at_s
-            return self._pools if at_s is not None and self._now_s() - at_s < self._age_s else None
+            if at_s is None:
+                return None
+            is_since = asked_at_s is not None and at_s >= asked_at_s
+            return self._pools if is_since or self._now_s() - at_s < self._age_s else None
 
     def _refresh(self) -> Mapping[str, AgentPool]:
         with self._lock:

@@ -73,6 +73,7 @@ def test_what_is_ordered() -> None:
             "apps": "phi",
             "kaito.sh/workspace-uid": "uid-1",
             "kaito.sh/slot": "0",
+            "kaito.sh/nodeclaim": "wsclaim",
             "kaito.sh/machine-type": "gpu",
             "kaito.sh/creation-timestamp": "2026-01-01T00-00-00Z",
         },
@@ -252,7 +253,9 @@ def test_a_pool_that_was_stopped_has_not_failed() -> None:
 
 def test_a_pool_that_failed_to_change_works_while_its_node_does() -> None:
     assert listed(node("ws1"), provisioningState="Failed").state is CloudState.RUNNING
-    broken = listed(node("ws1", ready=False), provisioningState="Failed")
+    starting = listed(node("ws1", ready=False), provisioningState="Failed")
+    assert starting.state is CloudState.RUNNING, "time-outs are for the planner to judge"
+    broken = listed(provisioningState="Failed")
     assert broken.state is CloudState.FAILED
     assert broken.error == "provisioning ended as Failed"
 
@@ -296,6 +299,11 @@ V012 = {labels.NODE_POOL: "kaito", "kaito.sh/workspace": "phi"}
             None,  # a policy took kaito's tags off
             {**V012, labels.WORKSPACE_UID: "u", labels.SLOT: "1"},
             ("u", names.machine_name("u", 1, 0)),
+        ),
+        (
+            {"cost": "x"},  # an update of tags replaces them all
+            {**V012, labels.WORKSPACE_UID: "u", labels.SLOT: "1", "kaito.sh/nodeclaim": "wsold"},
+            ("u", "wsold"),
         ),
         (None, {"kaito.sh/workspace": "phi"}, None),
         (None, {labels.NODE_POOL: "kaito"}, None),

@@ -233,8 +233,9 @@ def test_pools_of_others_are_neither_listed_nor_deleted(world: World) -> None:
     world.arm.add("theirs", nodeLabels={"kaito.sh/workspace": "not-of-kaito"})
     world.arm.add("ours", tags={"kaito.sh_workspace-uid": "u", "kaito.sh_nodeclaim": "c"})
     assert world.names() == ["ours"]
-    world.cloud.terminate("system")
-    world.cloud.terminate("theirs")
+    for name in ("system", "theirs"):
+        with pytest.raises(Rejected, match=f"{name} has neither tags nor labels of kaito"):
+            world.cloud.terminate(name)
     assert world.arm.methods == ["GET"]
 
 

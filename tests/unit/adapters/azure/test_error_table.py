@@ -32,6 +32,8 @@ BY_TEXT = [
         Reaction.BUSY,
     ),
     ("OperationNotAllowed", "There has to be at least one agent pool.", Reaction.REJECTED),
+    ("BadRequest", "The VM size of X is not allowed in your subscription", Reaction.CAPACITY),
+    ("ScopeLocked", "The scope cannot perform delete operation: it is locked", Reaction.REJECTED),
     ("BadRequest", "size 'x' is not supported for subscription y", Reaction.REJECTED),
     ("BadRequest", "exceeds the maximum of agent pools per cluster (100)", Reaction.MACHINE_LIMIT),
     ("OperationNotAllowed", "the limit of 100 node pools is reached", Reaction.MACHINE_LIMIT),

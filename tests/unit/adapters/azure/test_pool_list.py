@@ -77,6 +77,31 @@ def test_an_age_counts_from_the_beginning(source: Source) -> None:
     assert source.fetches == 2
 
 
+def test_a_list_that_took_longer_than_its_age_is_for_all_who_waited(source: Source) -> None:
+    entered, go, got = threading.Event(), threading.Event(), []
+
+    def hold() -> None:
+        entered.set()
+        assert go.wait(5)
+        source.time.now += 12.0
+
+    source.there, source.meanwhile = ["a"], hold
+    threads = [threading.Thread(target=lambda: got.append(list(source.list.get())))]
+    threads[0].start()
+    assert entered.wait(5)
+    asked = source.asked
+    source.meanwhile = lambda: None
+    threads.append(threading.Thread(target=lambda: got.append(list(source.list.get()))))
+    threads[1].start()
+    while source.asked < asked + 1:
+        pass
+    go.set()
+    for thread in threads:
+        thread.join(5)
+    assert got == [["a"], ["a"]]
+    assert source.fetches == 1
+
+
 @pytest.mark.parametrize("error", [Unavailable("x", retry_after_s=7.0), Rejected("x")])
 def test_an_error_is_not_kept(source: Source, error: PortError) -> None:
     source.error = error
