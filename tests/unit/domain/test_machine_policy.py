@@ -264,6 +264,12 @@ def test_from_the_last_type_back_to_the_first_after_a_pause() -> None:
     assert after.hop == ""
 
 
+def test_a_record_that_somebody_has_edited_is_gone_on_with() -> None:
+    edited = with_choice(number=0, instance_type=A10, hops=5)
+    after = next_attempt(edited, None, now_s=NOW_S)
+    assert (after.attempt.number, after.pause_s) == (1, 30.0)
+
+
 def test_another_zone_before_another_type() -> None:
     found = with_choice(A100)
     after = next_attempt(found, sold_out("eastus-2"), now_s=NOW_S)

@@ -69,6 +69,12 @@ def test_what_was_ordered_is_listed_without_another_call(world: World) -> None:
     assert world.cloud.calls == {"list": 1, "put": 1}
 
 
+def test_an_order_goes_where_the_pools_are_that_there_are(world: World) -> None:
+    world.arm.add("system", mode="System", vnetSubnetID="/subnets/nodes")
+    world.cloud.launch(order())
+    assert world.arm.pools["ws0123456ab"]["properties"]["vnetSubnetID"] == "/subnets/nodes"
+
+
 def test_a_node_tells_where_the_machine_is(world: World) -> None:
     world.cloud.launch(order())
     world.nodes["ws0123456ab"] = node("ws0123456ab", zone="eastus-3")
